@@ -1,0 +1,1 @@
+"""The Python client of the platform: what the command line does, for programs."""
