@@ -10,11 +10,11 @@ from pathlib import Path
 from slipway.client.errors import InvalidInputError, near
 from slipway.client.onnxfile import check_onnx
 
-FORMATS = ("onnx", "sklearn", "xgboost", "lightgbm", "python", "custom")
-"""What `spec.model.format` takes."""
+FORMATS = ("onnx", "sklearn", "python", "custom")
+"""What `spec.model.format` takes: as in `slipway.api.modelservice`; a test compares them."""
 
 _PICKLES = (".pkl", ".pickle", ".joblib")
-_BY_SUFFIX = {".onnx": "onnx", ".skops": "sklearn", ".ubj": "xgboost", **dict.fromkeys(_PICKLES, "sklearn")}
+_BY_SUFFIX = {".onnx": "onnx", ".skops": "sklearn", **dict.fromkeys(_PICKLES, "sklearn")}
 _ENTRY = "model.py"
 
 
