@@ -1,4 +1,4 @@
-"""What the control plane puts into its own API: Services of the processes beside it, and the rights of those processes."""
+"""What the control plane puts into its own API: Services of the processes beside it, and their rights."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Control groups of nodes, on version 1, hybrid and version 2 machines.
 
-A node has one group, directly below the root, in every hierarchy. Its name says whose it is, and who is in it belongs to the
-node: that is how a node is ended and cleaned up, whatever became of the process that started it.
+A node has one group, directly below the root, in every hierarchy. Its name says whose it is, and who is in it belongs
+to the node: that is how a node is ended and cleaned up, whatever became of the process that started it.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def here() -> list[Hierarchy]:
 def create(name: str) -> list[Path]:
     """Makes the group `name` everywhere; returns the `cgroup.procs` files that a process must write itself into.
 
-    On version 2 processes may not be beside delegated groups: the second file is that of a leaf, to be written after the
-    process has made the group the root of its cgroup namespace.
+    On version 2 processes may not be beside delegated groups: the second file is that of a leaf, to be written after
+    the process has made the group the root of its cgroup namespace.
     """
     mounted = here()
     if unified(mounted):

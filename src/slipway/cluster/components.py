@@ -35,7 +35,7 @@ def components(layout: Layout, node: Node, etc: Path) -> list[Component]:
         return workers
     return [
         _etcd(etc),
-        _api_server(layout, node, etc),
+        _api_server(node, etc),
         _registry(etc),
         *workers,
         *_managers(layout, etc),
@@ -87,7 +87,7 @@ def _etcd(etc: Path) -> Component:
     )
 
 
-def _api_server(layout: Layout, node: Node, etc: Path) -> Component:
+def _api_server(node: Node, etc: Path) -> Component:
     return _component(
         "kube-apiserver",
         After.NODE,

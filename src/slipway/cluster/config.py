@@ -37,7 +37,7 @@ def files(layout: Layout, node: Node, etc: Path, *, snapshotter: str, resolvers:
 
 
 def containerd(etc: Path, snapshotter: str) -> str:
-    """Version 3. `restrict_oom_score_adj`: without CAP_SYS_RESOURCE, as in many VMs, no sandbox would start otherwise."""
+    """Version 3. Without `restrict_oom_score_adj` no sandbox starts where CAP_SYS_RESOURCE is missing, as in VMs."""
     return f"""\
 version = 3
 root = "/var/lib/containerd"
@@ -190,19 +190,19 @@ def corefile(node: Node, etc: Path, resolvers: list[str]) -> str:
 """
 
 
-def kubeconfig(layout: Layout, ca: bytes, certificate: Path, key: Path, *, server: str = "") -> str:
+def kubeconfig(server: str, ca: bytes, certificate: Path, key: Path) -> str:
     """A kubeconfig for a component, which names the files of its certificate."""
     user = {"client-certificate": str(certificate), "client-key": str(key)}
-    return _json(_kubeconfig(layout, ca, user, server or layout.api_url, "default"))
+    return _json(_kubeconfig(ca, user, server, "default"))
 
 
 def kubeconfig_embedded(layout: Layout, ca: bytes, certificate: bytes, key: bytes) -> str:
     """A kubeconfig for people, which carries its certificate and can be copied."""
     user = {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)}
-    return _json(_kubeconfig(layout, ca, user, layout.api_url, f"slipway-{layout.name}"))
+    return _json(_kubeconfig(ca, user, layout.api_url, f"slipway-{layout.name}"))
 
 
-def _kubeconfig(layout: Layout, ca: bytes, user: dict[str, str], server: str, context: str) -> dict[str, Any]:
+def _kubeconfig(ca: bytes, user: dict[str, str], server: str, context: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Config",

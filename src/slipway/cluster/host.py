@@ -56,8 +56,12 @@ def connect_host(layout: Layout) -> None:
     """The bridge with the host's address, and the way out for nodes. Does nothing where they are there."""
     if not Path(f"/sys/class/net/{BRIDGE}").exists():
         prefix = layout.bridge_network.partition("/")[2]
-        batch = f"link add {BRIDGE} type bridge\naddress add {layout.bridge_address}/{prefix} dev {BRIDGE}\nlink set {BRIDGE} up\n"
-        run("ip", "-batch", "-", text=batch)
+        batch = [
+            f"link add {BRIDGE} type bridge",
+            f"address add {layout.bridge_address}/{prefix} dev {BRIDGE}",
+            f"link set {BRIDGE} up",
+        ]
+        run("ip", "-batch", "-", text="\n".join(batch) + "\n")
     if shutil.which("modprobe"):  # so that pods reach themselves through their own Service; built in where this fails
         subprocess.run(["modprobe", "-q", "br_netfilter"], check=False, capture_output=True)
     if FORWARDING.read_text(encoding="ascii").strip() == "0":
@@ -67,7 +71,7 @@ def connect_host(layout: Layout) -> None:
 
 
 def _way_out(network: str) -> str:
-    """Nodes reach what the host reaches. What is not ours to open stays closed: nobody is forwarded *to* the bridge from outside."""
+    """Nodes reach what the host reaches; nobody from outside is forwarded to the nodes."""
     return f"""
 table ip slipway
 delete table ip slipway

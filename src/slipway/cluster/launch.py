@@ -13,14 +13,14 @@ from pathlib import Path
 
 from slipway.cluster import cgroups, host
 from slipway.cluster.errors import ClusterError
-from slipway.cluster.layout import BRIDGE, Layout, Node, NodePaths
+from slipway.cluster.layout import BRIDGE, Node, NodePaths
 
 START_TIMEOUT = 10.0
 STOP_TIMEOUT = 8.0
 
 
-def start(layout: Layout, node: Node, paths: NodePaths, binaries: Path) -> None:
-    """Starts a node in namespaces of its own and connects it. Returns when PID 1 runs; `paths.log/node.log` is its output."""
+def start(node: Node, paths: NodePaths, binaries: Path) -> None:
+    """Starts a node in namespaces of its own and connects it. Returns when PID 1 runs; its output is `node.log`."""
     end(node, paths)
     paths.state.unlink(missing_ok=True)
     groups = cgroups.create(node.cgroup)
@@ -40,7 +40,7 @@ def start(layout: Layout, node: Node, paths: NodePaths, binaries: Path) -> None:
 
 
 def _script(groups: list[Path], paths: NodePaths, binaries: Path) -> str:
-    """Joins the node's control group, makes it the root of a cgroup namespace, then everything else. See `cgroups.create`."""
+    """Joins the node's control group, makes it the root of a cgroup namespace, then all else: see `cgroups.create`."""
     join, leaf = (groups[:1], groups[1:]) if cgroups.unified(cgroups.here()) else (groups, [])
     command = [sys.executable, "-m", "slipway.cluster.node", str(paths.root), str(binaries)]
     flags = "--pid --mount --net --uts --ipc --fork --kill-child --mount-proc --propagation private"
@@ -85,7 +85,7 @@ def running(node: Node) -> bool:
 
 
 def end(node: Node, paths: NodePaths, *, gently: bool = False) -> None:
-    """Ends the node and takes away what it left: processes, control groups, cable. `gently` lets its components finish."""
+    """Ends the node and takes away its processes, control groups and cable; `gently` lets its components finish."""
     if gently and running(node):
         _ask_to_stop(node, paths)
     cgroups.end(node.cgroup)

@@ -1,7 +1,7 @@
 """Names and addresses of a cluster: pure functions of two small numbers, its index and the slots of its nodes.
 
-A slot is a number from 1 to 239 that one node on this machine has at a time. All nodes of all clusters share one bridge, so
-that they reach one another and the host reaches them; pods and Services have networks a cluster of their own.
+A slot is a number from 1 to 239 that one node on this machine has at a time. All nodes of all clusters share one
+bridge, so that they reach one another and the host reaches them; pods have a network a cluster.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 BRIDGE = "slipway0"
 SLOTS = range(1, 240)
+SERVICE_OCTET = 96
 SERVICE_NETWORK = "10.96.0.0/16"
 DNS_ADDRESS = "10.96.0.10"
 API_SERVICE_ADDRESS = "10.96.0.1"
@@ -89,7 +90,8 @@ class Layout:
 
 def plan(name: str, slots: list[int], bridge_network: str) -> Layout:
     """The layout of a new cluster on free `slots`, one a node. The first slot also chooses its pod network."""
-    pods = 10 + slots[0] if slots[0] < 86 else 11 + slots[0]  # 10.96.0.0/16 is for Services
+    pods = 10 + slots[0]
+    pods += pods >= SERVICE_OCTET  # that network is for Services
     nodes = tuple(
         Node(f"{name}-{number}", number, slot, bridge_network, f"10.{pods}.{number}.0/24")
         for number, slot in enumerate(slots, 1)

@@ -18,7 +18,7 @@ from slipway.cluster import binaries, host, launch, preflight, provision, slots
 from slipway.cluster.errors import ClusterError
 from slipway.cluster.layout import GATEWAY_NODE_PORT, REGISTRY_NAME, REGISTRY_PORT, Layout, Node, NodePaths, plan
 from slipway.cluster.paths import clusters as clusters_directory
-from slipway.progress import Progress
+from slipway.progress import Progress, Step
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 READY_TIMEOUT = 120.0
@@ -104,7 +104,7 @@ def find(name: str) -> Cluster:
 
 
 def create(name: str, nodes: int, progress: Progress) -> Cluster:
-    """A new cluster with its nodes Ready; finishes one whose creation was interrupted; a running one is returned as it is."""
+    """A new cluster with its nodes Ready; finishes one that was interrupted; a running one is returned as it is."""
     _check_request(name, nodes)
     preflight.check()
     directory = clusters_directory() / name
@@ -125,7 +125,7 @@ def create(name: str, nodes: int, progress: Progress) -> Cluster:
 def _check_request(name: str, nodes: int) -> None:
     if not NAME.fullmatch(name):
         raise ClusterError(
-            f"{name!r} cannot name a cluster: it must be 1 to 32 lower-case letters, digits or '-', and start with a letter.",
+            f"{name!r} cannot name a cluster: 1 to 32 lower-case letters, digits or '-', a letter first.",
             "For example: slipway cluster create dev",
         )
     if not 1 <= nodes <= MOST_NODES:
@@ -157,16 +157,16 @@ def _start(cluster: Cluster, programs: Path, progress: Progress) -> None:
     with progress.step(f"Starting {len(cluster.layout.nodes)} node(s)"):
         for node in cluster.layout.nodes:
             if not launch.running(node):
-                launch.start(cluster.layout, node, cluster.paths(node), programs)
+                launch.start(node, cluster.paths(node), programs)
     with progress.step("Waiting until every node is Ready") as step:
-        _wait(cluster, step.detail)
+        _wait(cluster, step)
 
 
 def start_node(name: str, node_name: str, progress: Progress) -> None:
     """Starts one stopped node of a running cluster."""
     cluster = find(name)
     node = cluster.node(node_name)
-    launch.start(cluster.layout, node, cluster.paths(node), binaries.directory(progress))
+    launch.start(node, cluster.paths(node), binaries.directory(progress))
 
 
 def stop_node(name: str, node_name: str) -> None:
@@ -215,8 +215,7 @@ def _end_slots(directory: Path) -> None:
             launch.end(node, NodePaths(directory))
 
 
-def _wait(cluster: Cluster, detail: object) -> None:
-    del detail
+def _wait(cluster: Cluster, step: Step) -> None:
     deadline = time.monotonic() + READY_TIMEOUT
     context = _tls(cluster)
     while not _all_ready(cluster, context):
@@ -229,6 +228,7 @@ def _wait(cluster: Cluster, detail: object) -> None:
                 f"Cluster {cluster.name} is not Ready after {READY_TIMEOUT:.0f} s: {_complaint(cluster)}",
                 f"See which component: slipway cluster status {cluster.name}",
             )
+        step.detail(_complaint(cluster))
         time.sleep(0.05)
 
 

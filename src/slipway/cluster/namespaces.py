@@ -33,7 +33,7 @@ LINK_TIMEOUT = 20.0
 
 
 def prepare(layout: Layout, node: Node, paths: NodePaths, binaries: Path) -> None:
-    """Makes the node's surroundings. Must run first, as PID 1 of fresh pid, mount, net, uts, ipc and cgroup namespaces."""
+    """Makes the node's surroundings, as PID 1 of fresh pid, mount, net, uts, ipc and cgroup namespaces."""
     _mount_cgroups()
     _mount_directories(paths, binaries)
     _hide_kernel_settings()
@@ -67,7 +67,7 @@ def _mount_cgroups() -> None:
 
 
 def _mount_directories(paths: NodePaths, binaries: Path) -> None:
-    """Private /run and /var/lib with the node's state in them. The sources are held open: they may lie below what is covered."""
+    """Private /run and /var/lib with the node's state in them; sources are held open, as they may lie below these."""
     sources = {path: os.open(paths.root / name, os.O_PATH) for name, path in STATE.items()}
     sources |= {"/var/log": os.open(paths.log, os.O_PATH), str(RUN / "bin"): os.open(binaries, os.O_PATH)}
     for covered in ("/run", "/var/lib"):
@@ -114,7 +114,7 @@ def _connect(layout: Layout, node: Node) -> None:
 
 
 def _rules(layout: Layout) -> str:
-    """Pods keep their addresses within the cluster only; nobody beyond this machine's bridge asks the node's DNS or registry."""
+    """Pods keep their addresses within the cluster; nobody beyond the bridge asks the node's DNS or registry."""
     return f"""
 table ip slipway {{
   chain leave {{
@@ -123,7 +123,8 @@ table ip slipway {{
   }}
   chain arrive {{
     type filter hook input priority filter; policy accept;
-    iifname "eth0" ip saddr != {layout.bridge_network} meta l4proto {{ tcp, udp }} th dport {{ 53, {REGISTRY_PORT} }} drop
+    ip saddr {layout.bridge_network} accept
+    iifname "eth0" meta l4proto {{ tcp, udp }} th dport {{ 53, {REGISTRY_PORT} }} drop
   }}
 }}
 """

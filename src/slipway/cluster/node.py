@@ -1,7 +1,7 @@
 """PID 1 of a node: prepares its surroundings, starts its components in order, restarts what dies, and says so.
 
-Runs as `python -m slipway.cluster.node NODE_DIRECTORY BINARIES`, imports only the standard library, and is a single loop around
-`sigtimedwait`: a child that ended, a signal to stop, or a moment at which something is due.
+Runs as `python -m slipway.cluster.node NODE_DIRECTORY BINARIES`, imports only the standard library, and is one loop
+around `sigtimedwait`: a child that ended, a signal to stop, or a moment at which something is due.
 """
 
 from __future__ import annotations

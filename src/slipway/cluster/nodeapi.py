@@ -30,7 +30,7 @@ class NodeApi:
             return False
 
     def apply_addons(self, node: Node) -> bool:
-        """Applies the control plane's own objects; False when the API server refused or did not answer, to be tried again."""
+        """Applies the control plane's own objects; False when that must be tried again."""
         authority = (self._etc / "ca.crt").read_bytes()
         try:
             return all(self._apply(path, manifest) for path, manifest in addons(node, authority))

@@ -27,7 +27,7 @@ def clusters() -> Path:
     return home() / "clusters"
 
 
-def source_root() -> Path | None:
-    """The checkout that this package runs from, or None when it is installed from a wheel."""
+def resource(name: str) -> Path:
+    """A directory that comes with the platform (`node`, `helm/slipway`, …): of the checkout, else of the wheel."""
     root = Path(__file__).resolve().parents[3]
-    return root if (root / "node" / "go.mod").is_file() else None
+    return root / name if (root / "node" / "go.mod").is_file() else Path(__file__).resolve().parents[1] / "_data" / name

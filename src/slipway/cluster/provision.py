@@ -31,6 +31,67 @@ class Authorities:
         return cls(*(pki.Authority(name) for name in names))
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of one node."""
+
+    layout: Layout
+    node: Node
+    etc: Path
+    authorities: Authorities
+
+    def write_all(self, signing: pki.Pair) -> None:
+        """Certificates, kubeconfigs and configuration."""
+        self._certificates()
+        if self.node.control_plane:
+            signing.write(self.etc, "sa")
+            self._control_plane_certificates()
+            self._control_plane_clients()
+        snapshotter = "native" if filesystem(self.etc) in {OVERLAYFS, TMPFS} else "overlayfs"
+        contents = config.files(self.layout, self.node, self.etc, snapshotter=snapshotter, resolvers=resolvers())
+        for name, content in contents.items():
+            pki.write_private(self.etc / name, content.encode())
+
+    def _certificates(self) -> None:
+        cluster, registry = self.authorities.cluster, self.authorities.registry
+        pki.write_private(self.etc / "ca.crt", cluster.pair.certificate)
+        pki.write_private(self.etc / "registry-ca.crt", registry.pair.certificate)
+        registry.client(self.node.name).write(self.etc, "registry-client")
+        identity = f"system:node:{self.node.name}"
+        hosts = (self.node.name, self.node.address)
+        self._client("kubelet", cluster.server(identity, *hosts, organization="system:nodes"))
+        self._client("kube-proxy", cluster.client("system:kube-proxy"))
+
+    def _client(self, name: str, pair: pki.Pair) -> None:
+        """A component's certificate and its kubeconfig."""
+        pair.write(self.etc, name)
+        server = config.local_api_url() if self.node.control_plane else self.layout.api_url
+        authority = self.authorities.cluster.pair.certificate
+        text = config.kubeconfig(server, authority, self.etc / f"{name}.crt", self.etc / f"{name}.key")
+        pki.write_private(self.etc / f"{name}.kubeconfig", text.encode())
+
+    def _control_plane_certificates(self) -> None:
+        of, etc = self.authorities, self.etc
+        of.cluster.pair.write(etc, "ca")
+        of.cluster.server("kube-apiserver", *_api_names(self.node)).write(etc, "apiserver")
+        of.cluster.client("kube-apiserver-kubelet-client").write(etc, "apiserver-kubelet-client")
+        of.cluster.client("admin", "system:masters").write(etc, "admin")
+        pki.write_private(etc / "front-proxy-ca.crt", of.front_proxy.pair.certificate)
+        of.front_proxy.client("front-proxy-client").write(etc, "front-proxy-client")
+        pki.write_private(etc / "etcd-ca.crt", of.etcd.pair.certificate)
+        of.etcd.server("etcd", "localhost", "127.0.0.1").write(etc, "etcd-server")
+        of.etcd.client("kube-apiserver").write(etc, "etcd-client")
+        service = "registry.slipway-system.svc"
+        of.registry.server("registry", service, f"{service}.cluster.local", self.node.address).write(etc, "registry")
+
+    def _control_plane_clients(self) -> None:
+        cluster = self.authorities.cluster
+        self._client("controller-manager", cluster.client("system:kube-controller-manager"))
+        self._client("scheduler", cluster.client("system:kube-scheduler"))
+        self._client("coredns", cluster.client("system:coredns"))
+        self._client("metrics-server", cluster.server("system:metrics-server", "metrics-server.kube-system.svc"))
+
+
 def provision(layout: Layout, directory: Path) -> None:
     """Writes everything that a new cluster needs below `directory`."""
     authorities = Authorities.create()
@@ -41,61 +102,8 @@ def provision(layout: Layout, directory: Path) -> None:
             (paths.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         described = {"layout": layout.to_json(), "number": node.number}
         (paths.root / "node.json").write_text(json.dumps(described), encoding="utf-8")
-        _node_certificates(layout, node, paths.etc, authorities)
-        if node.control_plane:
-            _control_plane_certificates(layout, node, paths.etc, authorities, signing)
-        snapshotter = "native" if filesystem(paths.root) in {OVERLAYFS, TMPFS} else "overlayfs"
-        contents = config.files(layout, node, paths.etc, snapshotter=snapshotter, resolvers=resolvers())
-        for name, content in contents.items():
-            pki.write_private(paths.etc / name, content.encode())
+        Files(layout, node, paths.etc, authorities).write_all(signing)
     _for_people(layout, directory, authorities)
-
-
-def _node_certificates(layout: Layout, node: Node, etc: Path, authorities: Authorities) -> None:
-    cluster = authorities.cluster
-    pki.write_private(etc / "ca.crt", cluster.pair.certificate)
-    pki.write_private(etc / "registry-ca.crt", authorities.registry.pair.certificate)
-    authorities.registry.client(node.name).write(etc, "registry-client")
-    identity = f"system:node:{node.name}"
-    cluster.server(identity, node.name, node.address, organization="system:nodes").write(etc, "kubelet")
-    _component(layout, node, etc, cluster, "kubelet", None)
-    _component(layout, node, etc, cluster, "kube-proxy", cluster.client("system:kube-proxy"))
-
-
-def _component(layout: Layout, node: Node, etc: Path, cluster: pki.Authority, name: str, pair: pki.Pair | None) -> None:
-    """A component's certificate, unless it has one already, and its kubeconfig."""
-    if pair:
-        pair.write(etc, name)
-    server = config.local_api_url() if node.control_plane else ""
-    text = config.kubeconfig(layout, cluster.pair.certificate, etc / f"{name}.crt", etc / f"{name}.key", server=server)
-    pki.write_private(etc / f"{name}.kubeconfig", text.encode())
-
-
-def _control_plane_certificates(
-    layout: Layout, node: Node, etc: Path, authorities: Authorities, signing: pki.Pair
-) -> None:
-    cluster, registry, etcd = authorities.cluster, authorities.registry, authorities.etcd
-    cluster.pair.write(etc, "ca")
-    signing.write(etc, "sa")
-    cluster.server("kube-apiserver", *_api_names(node)).write(etc, "apiserver")
-    cluster.client("kube-apiserver-kubelet-client").write(etc, "apiserver-kubelet-client")
-    cluster.client("admin", "system:masters").write(etc, "admin")
-    _front_proxy(etc, authorities.front_proxy)
-    pki.write_private(etc / "etcd-ca.crt", etcd.pair.certificate)
-    etcd.server("etcd", "localhost", "127.0.0.1").write(etc, "etcd-server")
-    etcd.client("kube-apiserver").write(etc, "etcd-client")
-    names = ("registry.slipway-system.svc", "registry.slipway-system.svc.cluster.local", node.address)
-    registry.server("registry", *names).write(etc, "registry")
-    for name in ("controller-manager", "scheduler"):
-        _component(layout, node, etc, cluster, name, cluster.client(f"system:kube-{name}"))
-    _component(layout, node, etc, cluster, "coredns", cluster.client("system:coredns"))
-    pair = cluster.server("system:metrics-server", "metrics-server.kube-system.svc")
-    _component(layout, node, etc, cluster, "metrics-server", pair)
-
-
-def _front_proxy(etc: Path, authority: pki.Authority) -> None:
-    pki.write_private(etc / "front-proxy-ca.crt", authority.pair.certificate)
-    authority.client("front-proxy-client").write(etc, "front-proxy-client")
 
 
 def _api_names(node: Node) -> list[str]:

@@ -1,6 +1,6 @@
 """Which node numbers of this machine are taken, across users and state directories.
 
-A slot is a file under `/var/lib/slipway/slots` that names the cluster's directory. A file whose cluster is gone is free again.
+A slot is a file under `/var/lib/slipway/slots` that names the cluster's directory; without that directory it is free.
 """
 
 from __future__ import annotations
