@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from slipway.client.errors import InvalidInputError, near
+from slipway.client.errors import InvalidInputError
 from slipway.client.names import check_name
 
+if TYPE_CHECKING:
+    from yaml.nodes import Node
+
 API_VERSION = "slipway.dev/v1alpha1"
+_MOST_PROBLEMS = 3
+_STEP = re.compile(r'\["([^"]*)"\]|\[(\d+)\]|([^.\[\]]+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,45 +56,59 @@ def replica_range(replicas: int | None, minimum: int | None, maximum: int | None
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The one ModelService of a YAML or JSON file; its fields are not looked at yet."""
-    documents = [document for document in _documents(path) if document is not None]
+    """The one valid ModelService of a YAML or JSON file; `InvalidInputError` says line and field of what is wrong."""
+    import yaml  # noqa: PLC0415  # a tenth of a second that most commands do not need
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        nodes = [node for node in yaml.compose_all(text, yaml.SafeLoader) if node is not None]
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidInputError(f"{path}: cannot be read: {reason}.", "Name a file with a ModelService.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise InvalidInputError(f"{path}{where}: not YAML: {problem}.", "Correct the file.") from error
     if len(documents) != 1:
         raise InvalidInputError(
             f"{path}: has {len(documents)} objects; one ModelService is expected.",
             "Apply several with `kubectl apply -f`.",
         )
-    manifest = documents[0]
-    if not isinstance(manifest, dict):
-        raise InvalidInputError(
-            f"{path}: not an object, but a {type(manifest).__name__}.", "See `slipway deploy --help`."
-        )
-    kind = manifest.get("kind")
-    if kind != "ModelService":
-        hint = near(str(kind), ["ModelService"]) or "; a ModelService is expected."
-        raise InvalidInputError(
-            f"{path}: kind {kind}: not one that can be deployed{hint}", "Apply it with `kubectl apply -f`."
-        )
-    metadata = manifest.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise InvalidInputError(
-            f"{path}: metadata.name is missing.", "Give the model service a name, for example iris."
-        )
-    check_name(metadata["name"])
-    return manifest
+    return check_manifest(documents[0], str(path), nodes[0])
 
 
-def _documents(path: Path) -> list[Any]:
-    import yaml  # noqa: PLC0415  # a tenth of a second that most commands do not need
+def check_manifest(manifest: Any, source: str, node: Node | None = None) -> dict[str, Any]:
+    """Returns the manifest; `InvalidInputError` names the wrong fields, with their lines when there is a `node`."""
+    from slipway.api.validation import validate  # noqa: PLC0415  # as above
 
-    try:
-        return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise InvalidInputError(f"{path}: no such file.", "Name a file with a ModelService.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path}: cannot be read: {error}.", "Name a file with a ModelService.") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise InvalidInputError(f"{path}{where}: not YAML: {error.problem}.", "Correct the file.") from error
-    except yaml.YAMLError as error:
-        raise InvalidInputError(f"{path}: not YAML: {' '.join(str(error).split())}.", "Correct the file.") from error
+    problems = validate(manifest)
+    if not problems:
+        return dict(manifest)
+    more = f" ({len(problems) - _MOST_PROBLEMS} more)" if len(problems) > _MOST_PROBLEMS else ""
+    lines = [f"{source}{_position(node, problem.path)}: {problem}" for problem in problems[:_MOST_PROBLEMS]]
+    raise InvalidInputError("\n".join(lines) + more, "Nothing was sent.")
+
+
+def _position(node: Node | None, path: str) -> str:
+    """`:LINE:COLUMN` of a field, or of the nearest thing around it that is there."""
+    if node is None:
+        return ""
+    mark = node.start_mark
+    for name, index, plain in _STEP.findall(path):
+        found = _child(node, name or plain, int(index) if index else None)
+        if found is None:
+            break
+        node, mark = found
+    return f":{mark.line + 1}:{mark.column + 1}"
+
+
+def _child(node: Node, name: str, index: int | None) -> tuple[Node, Any] | None:
+    """The node of one step of a path, and where it begins: a field begins with its key."""
+    parts = node.value if isinstance(node.value, list) else []  # nodes of a sequence, pairs of a mapping
+    if index is not None:
+        item = parts[index] if index < len(parts) else None
+        return None if item is None or isinstance(item, tuple) else (item, item.start_mark)
+    pairs = [part for part in parts if isinstance(part, tuple)]
+    return next(((value, key.start_mark) for key, value in pairs if key.value == name), None)

@@ -17,7 +17,7 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def slipway(home):
+def slipway(home):  # noqa: ARG001  # the command line of a user with nothing
     """Runs a command line; returns exit code, standard output and standard error."""
 
     def run(*arguments: object, stdin: str = ""):

@@ -26,7 +26,8 @@ def remote(home, write_kubeconfig):
     return write_kubeconfig(home / "home" / ".kube" / "config", REMOTE, "prod", "staging", namespace="ml")
 
 
-def test_nothing_there(home):
+@pytest.mark.usefixtures("home")
+def test_nothing_there():
     with pytest.raises(NotFoundError) as error:
         resolve(Where())
     assert "`slipway up`" in error.value.hint
@@ -36,11 +37,13 @@ def test_current_context_of_the_users_kubeconfig(remote):
     assert resolve(Where()) == Target(remote, "prod", REMOTE, "ml")
 
 
-def test_namespace_of_the_command_line_wins(remote):
+@pytest.mark.usefixtures("remote")
+def test_namespace_of_the_command_line_wins():
     assert resolve(Where(namespace="x")).namespace == "x"
 
 
-def test_a_local_cluster_comes_before_the_users_kubeconfig(remote, local):
+@pytest.mark.usefixtures("remote")
+def test_a_local_cluster_comes_before_the_users_kubeconfig(local):
     local("dev")
     assert resolve(Where()).cluster == "dev"
 
@@ -57,7 +60,8 @@ def test_of_several_local_clusters_without_the_default_one_must_be_named(local):
     assert "--context slipway-dev, --context slipway-lab" in error.value.hint
 
 
-def test_recorded_cluster_comes_before_local_ones(remote, local):
+@pytest.mark.usefixtures("remote")
+def test_recorded_cluster_comes_before_local_ones(local):
     local("dev")
     record(resolve(Where(context="staging")))
     assert resolve(Where()).context == "staging"
@@ -71,14 +75,18 @@ def test_recorded_local_cluster_is_known_as_one(local):
     assert resolve(Where()).cluster == "lab"
 
 
-def test_forgetting_another_context_changes_nothing(remote):
+@pytest.mark.usefixtures("remote")
+def test_forgetting_another_context_changes_nothing():
     record(resolve(Where(context="staging")))
     forget("prod")
     assert resolve(Where()).context == "staging"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"kubeconfig": "/gone", "context": "x"}', '{"kubeconfig": 3, "context": 3}'])
-def test_unusable_record_is_as_if_it_had_never_been(home, remote, content):
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"kubeconfig": "/x", "context": "x"}', '{"kubeconfig": 3, "context": 3}']
+)
+@pytest.mark.usefixtures("remote")
+def test_unusable_record_is_as_if_it_had_never_been(home, content):
     (home / "slipway").mkdir(exist_ok=True)
     (home / "slipway" / "target.json").write_text(content)
     assert resolve(Where()).context == "prod"
@@ -89,7 +97,8 @@ def test_record_names_no_credential(home, remote):
     assert json.loads((home / "slipway" / "target.json").read_text()) == {"kubeconfig": str(remote), "context": "prod"}
 
 
-def test_variable_comes_before_the_record(home, remote, monkeypatch, write_kubeconfig):
+@pytest.mark.usefixtures("remote")
+def test_variable_comes_before_the_record(home, monkeypatch, write_kubeconfig):
     record(resolve(Where()))
     other = write_kubeconfig(home / "other", REMOTE, "other")
     monkeypatch.setenv("KUBECONFIG", f"{home}/none{os.pathsep}{other}")
@@ -114,7 +123,8 @@ def test_context_is_looked_up_in_all_files_of_the_variable(home, remote, monkeyp
     assert resolve(Where(context="other")).kubeconfig == other
 
 
-def test_unknown_context_names_the_near_one(remote, local):
+@pytest.mark.usefixtures("remote")
+def test_unknown_context_names_the_near_one(local):
     local("dev")
     with pytest.raises(NotFoundError) as error:
         resolve(Where(context="slipway-def"))

@@ -26,9 +26,19 @@ def test_contradicting_replicas(asked):
         replica_range(*asked)
 
 
+VALID = """
+apiVersion: slipway.dev/v1alpha1
+kind: ModelService
+metadata: {name: iris}
+spec:
+  model:
+    uri: oci://registry.local/models/iris:1
+"""
+
+
 def test_reads_one_model_service(tmp_path):
     file = tmp_path / "svc.yaml"
-    file.write_text("---\nkind: ModelService\nmetadata: {name: iris}\n---\n")
+    file.write_text(f"---{VALID}---\n")
     assert read_manifest(file)["metadata"]["name"] == "iris"
 
 
@@ -38,14 +48,19 @@ def test_reads_one_model_service(tmp_path):
         ("a: b: c", "svc.yaml:1:5: not YAML"),
         ("", "has 0 objects"),
         ("{}\n---\n{}", "has 2 objects"),
-        ("- a", "not an object, but a list"),
-        ("kind: ModelServce", "did you mean ModelService?"),
-        ("kind: ModelService", "metadata.name is missing"),
-        ("{kind: ModelService, metadata: {name: Iris}}", "'Iris' cannot be the name"),
+        ("- a", "must be an object"),
         ("a: \x00", "not YAML"),
+        (VALID.replace("ModelService", "ModelServce"), "svc.yaml:3:1: kind: 'ModelServce'"),
+        (VALID.replace("iris}", "Iris}"), "svc.yaml:4:12: metadata.name: 'Iris' cannot be the name"),
+        (VALID.replace("uri:", "url:"), "svc.yaml:7:5: spec.model.url: unknown field; did you mean uri?"),
+        (VALID + "  scaling: {min: 4, max: 2}\n", "svc.yaml:8:3: spec.scaling: min (4) exceeds max (2)"),
+        (
+            VALID + "  server: {env: [{name: A, value: 3}]}\n",
+            "svc.yaml:8:28: spec.server.env[0].value: must be a string",
+        ),
     ],
 )
-def test_refusals_name_file_and_problem(tmp_path, text, says):
+def test_refusals_name_file_line_field_and_problem(tmp_path, text, says):
     file = tmp_path / "svc.yaml"
     file.write_text(text)
     with pytest.raises(InvalidInputError) as refused:
@@ -54,6 +69,15 @@ def test_refusals_name_file_and_problem(tmp_path, text, says):
     assert refused.value.hint
 
 
+def test_many_problems_fit_on_a_few_lines(tmp_path):
+    file = tmp_path / "svc.yaml"
+    file.write_text(VALID + "".join(f"  field{number}: 1\n" for number in range(9)))
+    with pytest.raises(InvalidInputError) as refused:
+        read_manifest(file)
+    assert len(refused.value.message.splitlines()) == 3
+    assert refused.value.message.endswith("(6 more)")
+
+
 def test_missing_file(tmp_path):
-    with pytest.raises(InvalidInputError, match="no such file"):
+    with pytest.raises(InvalidInputError, match="No such file"):
         read_manifest(tmp_path / "none.yaml")

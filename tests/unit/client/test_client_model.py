@@ -45,7 +45,8 @@ def test_onnx_file_and_directory(model, model_bytes):
     assert check_model(model.parent).size == len(model_bytes)
 
 
-def test_python_model_is_its_entry_file(tmp_path, model):
+@pytest.mark.usefixtures("model")
+def test_python_model_is_its_entry_file(tmp_path):
     (tmp_path / "model.py").write_text("class Model: ...")
     assert check_model(tmp_path).format == "python"
 
@@ -63,7 +64,8 @@ def test_neither_file_nor_directory(tmp_path):
     assert "neither a file nor a directory" in refusal(tmp_path / "pipe").message
 
 
-def test_link_to_nothing(tmp_path, model):
+@pytest.mark.usefixtures("model")
+def test_link_to_nothing(tmp_path):
     (tmp_path / "weights.bin").symlink_to(tmp_path / "gone")
     assert "weights.bin: a symbolic link to nothing" in refusal(tmp_path).message
 
@@ -82,7 +84,8 @@ def test_unrecognised_files_ask_for_the_format(tmp_path):
     assert check_model(tmp_path, "custom").format == "custom"
 
 
-def test_two_formats_ask_which(tmp_path, model):
+@pytest.mark.usefixtures("model")
+def test_two_formats_ask_which(tmp_path):
     (tmp_path / "model.skops").write_bytes(b"x")
     assert "could be onnx or sklearn" in refusal(tmp_path).message
 
@@ -130,5 +133,5 @@ def test_library_finds_what_the_outline_hides(model):
     broken = onnx.load(str(model))
     broken.graph.node[0].input[0] = "absent"
     model.write_bytes(broken.SerializeToString())
-    with pytest.raises(InvalidInputError, match="onnx.checker refuses"):
+    with pytest.raises(InvalidInputError, match=r"onnx\.checker refuses"):
         check_onnx(model)

@@ -10,7 +10,8 @@ from slipway.client.names import MAX_NAME, PATTERN, check_name
 
 
 def test_rule_is_that_of_the_api():
-    assert (PATTERN, MAX_NAME) == (modelservice.NAME_PATTERN.strip("^$"), modelservice.NAME_MOST)
+    assert modelservice.NAME_PATTERN.strip("^$") == PATTERN
+    assert modelservice.NAME_MOST == MAX_NAME
 
 
 @pytest.mark.parametrize("name", ["iris", "a", "iris-2", "a" * MAX_NAME])

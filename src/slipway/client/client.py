@@ -1,0 +1,149 @@
+"""The client of one cluster: model services, and what belongs to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from slipway.client.errors import NotFoundError, near, translated
+from slipway.kit import client as kit
+from slipway.kit.objects import EVENT, MODEL_SERVICE, POD, Kind, Manifest
+
+FIELD_MANAGER = "slipway-cli"
+SELECTOR = "slipway.dev/modelservice"
+_PAGE = 500
+_REREAD = 5.0  # seconds: events are not watched, and a watch may be lost
+_RECONNECT = 1.0  # seconds
+_NOT_INSTALLED = "Install it: `slipway up`, or `slipway up --context NAME` on an existing cluster."
+
+
+Manifests = list[Manifest]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A model service and what belongs to it, read at one time."""
+
+    service: Manifest
+    pods: list[Manifest]
+    events: list[Manifest]
+
+
+class AsyncClient:
+    """The model services of one cluster. Every call raises the errors of `slipway.client.errors`."""
+
+    def __init__(self, api: kit.Client, *, context: str, server: str, namespace: str = "default") -> None:
+        self.api = api
+        self.context = context
+        self.server = server
+        self.namespace = namespace
+
+    async def list(self, *, all_namespaces: bool = False) -> Manifests:
+        """The model services of the namespace, or of all, by namespace and name."""
+        with self.errors():
+            found = await self._items(MODEL_SERVICE, None if all_namespaces else self.namespace)
+        return sorted(found, key=lambda item: (item["metadata"].get("namespace", ""), item["metadata"]["name"]))
+
+    async def get(self, name: str) -> Manifest:
+        """One model service; `NotFoundError` names a near one."""
+        with self.errors():
+            try:
+                return await self.api.get(MODEL_SERVICE, name, self.namespace)
+            except kit.NotFound:
+                pass
+        names = [item["metadata"]["name"] for item in await self.list()]
+        hint = "List those of all namespaces: slipway list -A"
+        raise NotFoundError(f"There is no model service {name} in {self._place()}{near(name, names) or '.'}", hint)
+
+    async def snapshot(self, name: str) -> Snapshot:
+        """One model service with its pods and events."""
+        service = await self.get(name)
+        with self.errors():
+            pods = await self.pods(name)
+            names = {name} | {pod["metadata"]["name"] for pod in pods}
+            events = [event for event in await self._items(EVENT, self.namespace) if _about(event) in names]
+        return Snapshot(service, pods, events)
+
+    async def pods(self, name: str) -> Manifests:
+        """The pods of one model service, by name."""
+        with self.errors():
+            found = await self._items(POD, self.namespace, labels=f"{SELECTOR}={name}")
+        return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
+
+    async def apply(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        """Creates or changes a model service by server-side apply; with `dry_run` the server only tries."""
+        with self.errors():
+            return await self.api.apply(MODEL_SERVICE, manifest, manager=FIELD_MANAGER, dry_run=dry_run)
+
+    async def watch(self, name: str) -> AsyncIterator[Snapshot]:
+        """The model service now, and after each change of it or of its pods, every 5 s at least, until it is gone.
+
+        A lost connection is taken up again; raises what `snapshot` raises.
+        """
+        changed = asyncio.Event()
+        triggers = [
+            asyncio.create_task(self._trigger(changed, MODEL_SERVICE, fields=f"metadata.name={name}")),
+            asyncio.create_task(self._trigger(changed, POD, labels=f"{SELECTOR}={name}")),
+        ]
+        try:
+            while True:
+                changed.clear()
+                yield await self.snapshot(name)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), _REREAD)
+        finally:
+            for trigger in triggers:
+                trigger.cancel()
+            await asyncio.gather(*triggers, return_exceptions=True)
+
+    async def _trigger(
+        self, changed: asyncio.Event, kind: Kind, *, labels: str | None = None, fields: str | None = None
+    ) -> None:
+        """Sets the event at each change, for ever. What changed is read afresh, so that a lost event loses nothing."""
+        while True:
+            with suppress(kit.ApiError, kit.Unreachable):
+                async for _ in self.api.watch(kind, self.namespace, labels=labels, fields=fields):
+                    changed.set()
+            await asyncio.sleep(_RECONNECT)
+
+    async def delete(self, name: str) -> None:
+        """Deletes one model service; Kubernetes deletes what belongs to it."""
+        service = await self.get(name)
+        with self.errors():
+            await self.api.delete(MODEL_SERVICE, name, self.namespace, uid=service["metadata"].get("uid"))
+
+    async def check_platform(self) -> None:
+        """`NotFoundError` when the cluster does not know model services."""
+        with self.errors():
+            await self._items(MODEL_SERVICE, self.namespace, limit=1)
+
+    async def _items(
+        self, kind: Kind, namespace: str | None, *, labels: str | None = None, limit: int = _PAGE
+    ) -> Manifests:
+        """All pages of a list."""
+        try:
+            page = await self.api.list(kind, namespace, labels=labels, limit=limit)
+            items = page.items
+            while page.continue_ and limit == _PAGE:
+                page = await self.api.list(kind, namespace, labels=labels, limit=limit, continue_=page.continue_)
+                items += page.items
+        except kit.NotFound as error:  # a list is only absent when its kind is
+            if kind is MODEL_SERVICE:
+                raise NotFoundError(f"The platform is not installed on {self.context}.", _NOT_INSTALLED) from error
+            raise
+        return items
+
+    def _place(self) -> str:
+        return f"namespace {self.namespace} of {self.context}"
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turns the errors of the kit's client into sentences about this cluster."""
+        with translated(self.context, self.server):
+            yield
+
+
+def _about(event: Manifest) -> str:
+    return str(event.get("involvedObject", {}).get("name", ""))
