@@ -1,18 +1,20 @@
 """What the platform asks of an API server: eight calls, and the errors they raise.
 
-    ApiError                    the server answered, and refused
-     ├─ NotFound                404
-     ├─ AlreadyExists           409, reason AlreadyExists
-     ├─ Conflict                409: somebody else wrote first, or owns the field
-     ├─ Expired                 410: the resource version is gone; list again
-     ├─ Invalid                 400, 422: the object is wrong; `causes` names the fields
-     └─ Forbidden               401, 403
-    Unreachable                 nothing answered: name, address, TLS, time-out
+ApiError                    the server answered, and refused
+ ├─ NotFound                404
+ ├─ AlreadyExists           409, reason AlreadyExists
+ ├─ Conflict                409: somebody else wrote first, or owns the field
+ ├─ Expired                 410: the resource version is gone; list again
+ ├─ Invalid                 400, 422: the object is wrong; `causes` names the fields
+ └─ Forbidden               401, 403
+Unreachable                 nothing answered: name, address, TLS, time-out
 """
+
+# ruff: noqa: N818  # the API server's own names of its answers
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -109,8 +111,11 @@ class Client(Protocol):
         fields: str | None = None,
         initial_events: bool = False,
         timeout: float = 300.0,
-    ) -> AsyncIterator[WatchEvent]:
-        """Changes since `resource_version`, bookmarks included; ends when the server ends it, raises `Expired` on 410."""
+    ) -> AsyncGenerator[WatchEvent]:
+        """Changes since `resource_version`, bookmarks included. Ends when the server ends it; raises `Expired` on 410.
+
+        With `initial_events` all objects come first, as ADDED, then a bookmark annotated `k8s.io/initial-events-end`.
+        """
         ...
 
     async def create(self, kind: Kind, manifest: Manifest) -> Manifest:
@@ -127,7 +132,10 @@ class Client(Protocol):
         subresource: str | None = None,
         dry_run: bool = False,
     ) -> Manifest:
-        """Server-side apply with strict field validation; without `force`, raises `Conflict` where another manager owns a field."""
+        """Server-side apply with strict field validation.
+
+        Without `force`, raises `Conflict` where another manager owns a field.
+        """
         ...
 
     async def patch(
@@ -152,6 +160,8 @@ class Client(Protocol):
         """Deletes one object, only if it still has `uid` where one is given."""
         ...
 
-    async def raw(self, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
+    async def raw(
+        self, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> bytes:
         """Any other path: discovery, logs, the service proxy. Same errors."""
         ...

@@ -26,7 +26,11 @@ class Kind:
     def url(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """The path of one object, or of the collection when no name is given (all namespaces when none is given)."""
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        return f"{self.path}{scope}/{self.plural}" + (f"/{name}" if name else "") + (f"/{subresource}" if subresource else "")
+        return (
+            f"{self.path}{scope}/{self.plural}"
+            + (f"/{name}" if name else "")
+            + (f"/{subresource}" if subresource else "")
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
