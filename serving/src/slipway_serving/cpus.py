@@ -1,0 +1,31 @@
+"""How many processors this process may use: affinity, and the limit of its cgroup."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+
+def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Whole processors, at least 1: a container with a limit of 500m gets 1, however many the machine has."""
+    usable = len(os.sched_getaffinity(0))
+    limit = _limit_v2(cgroup) or _limit_v1(cgroup)
+    return max(1, min(usable, math.ceil(limit))) if limit else usable
+
+
+def _limit_v2(cgroup: Path) -> float:
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        return int(quota) / int(period)
+    except (OSError, ValueError):
+        return 0
+
+
+def _limit_v1(cgroup: Path) -> float:
+    try:
+        quota = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
+        period = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return 0
+    return max(0, quota) / period

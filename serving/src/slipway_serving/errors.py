@@ -1,0 +1,90 @@
+"""What can go wrong, and which status a client sees.
+
+ServingError
+├── ModelLoadError               the server does not start, or the model does not load: a sentence and what to do
+└── RequestError                 answered as `{"error": message}` with `status`
+    ├── InvalidInputError        400  the request cannot be right for this model
+    ├── NotFoundError            404  no such model, version or path
+    ├── MethodNotAllowedError    405
+    ├── BodyTooLargeError        413
+    ├── NotRepresentableError    422  the answer exists, but JSON cannot carry it
+    ├── OverloadedError          429  the queue is full; `Retry-After` says when to come back
+    ├── ModelFailedError         500  the model raised; the log has the traceback, the client does not
+    └── UnavailableError         503  loading, unloaded, or stopping
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+
+class ServingError(Exception):
+    """Everything that this package raises on purpose."""
+
+
+class ModelLoadError(ServingError):
+    """The model or its settings cannot be used; `hint` is what a person can do about it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class RequestError(ServingError):
+    """A request that is answered with an error; the message goes to the client."""
+
+    status: ClassVar[int] = 500
+    headers: Mapping[str, str] = {}
+
+
+class InvalidInputError(RequestError):
+    """The request is wrong; the message names the field. Python models may raise it too."""
+
+    status = 400
+
+
+class NotFoundError(RequestError):
+    status = 404
+
+
+class MethodNotAllowedError(RequestError):
+    status = 405
+
+    def __init__(self, message: str, allowed: Iterable[str]) -> None:
+        super().__init__(message)
+        self.headers = {"allow": ", ".join(allowed)}
+
+
+class BodyTooLargeError(RequestError):
+    status = 413
+    headers: Mapping[str, str] = {"connection": "close"}
+
+
+class NotRepresentableError(RequestError):
+    status = 422
+
+
+class OverloadedError(RequestError):
+    status = 429
+    headers: Mapping[str, str] = {"retry-after": "1"}
+
+
+class ModelFailedError(RequestError):
+    status = 500
+
+
+class UnavailableError(RequestError):
+    status = 503
+    headers: Mapping[str, str] = {"retry-after": "1"}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint with the nearest of the known words, else all of them; empty when none is known."""
+    names = list(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known: {', '.join(names)}" if names else ""

@@ -1,0 +1,1 @@
+"""What runs a model: one module a format, imported only when a model of that format is loaded."""
