@@ -33,23 +33,35 @@ def line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def object_list(api_version: str, kind: str, items: list[Any]) -> dict[str, Any]:
+    """Kubernetes objects as a list object, without the bookkeeping of field managers."""
+    for item in items:
+        item["metadata"].pop("managedFields", None)
+    return {"apiVersion": api_version, "kind": kind, "items": items}
+
+
+def flush() -> None:
+    """Shows now what was printed: for output that goes on."""
+    sys.stdout.flush()
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], indent: int = 0) -> None:
     """Prints aligned columns, two blanks apart, as kubectl does; the last is not padded."""
-    lines = [tuple(headers), *[tuple(_cell(cell) for cell in row) for row in rows]]
+    lines = [tuple(headers), *[tuple(plain(cell) for cell in row) for row in rows]]
     widths = [max(len(line[index]) for line in lines) for index in range(len(headers))]
     for row in lines:
         padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        line("  ".join([*map(_painted, padded), _painted(row[-1])]).rstrip())
+        line(" " * indent + "  ".join([*map(_painted, padded), _painted(row[-1])]).rstrip())
 
 
-def pairs(values: Mapping[str, str]) -> None:
+def pairs(values: Mapping[str, str], indent: int = 0) -> None:
     """Prints names and values, one pair a line."""
     width = max(map(len, values), default=0) + 2
     for name, value in values.items():
-        line(f"{name + ':':<{width}} {_cell(value)}".rstrip())
+        line(" " * indent + f"{name + ':':<{width}} {plain(value)}".rstrip())
 
 
-def _cell(text: str) -> str:
+def plain(text: str) -> str:
     """One line without control characters: what a cluster says must not move the cursor."""
     return "".join(char if char.isprintable() else " " for char in text)
 

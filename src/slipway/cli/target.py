@@ -14,6 +14,7 @@ from pathlib import Path
 
 from slipway.client import kubeconfig
 from slipway.client.errors import NotFoundError, SlipwayError, near
+from slipway.client.kubeconfig import Context
 from slipway.cluster import paths
 
 LOCAL_PREFIX = "slipway-"
@@ -42,7 +43,9 @@ class Target:
 
 def resolve(where: Where) -> Target:
     """The cluster that a command means; `NotFoundError` when there is none, with what to do about it."""
-    context, cluster = _choose(where)
+    context = _choose(where)
+    file = context.kubeconfig.resolve()
+    cluster = next((name for name, local in local_kubeconfigs().items() if local.resolve() == file), None)
     return Target(context.kubeconfig, context.name, context.server, where.namespace or context.namespace, cluster)
 
 
@@ -62,29 +65,24 @@ def forget(context: str) -> None:
         _file().unlink(missing_ok=True)
 
 
-Chosen = tuple[kubeconfig.Context, str | None]
-
-
-def _choose(where: Where) -> Chosen:
+def _choose(where: Where) -> Context:
     if where.kubeconfig:
-        return kubeconfig.read(where.kubeconfig).context(where.context), None
+        return kubeconfig.read(where.kubeconfig).context(where.context)
     if where.context:
         return _named(where.context)
     if found := os.environ.get("KUBECONFIG"):
-        return _current(_files(found), found), None
-    return _default()
+        return _current(_files(found), found)
+    return _recorded() or _default()
 
 
-def _default() -> Chosen:
+def _default() -> Context:
     locals_ = local_kubeconfigs()
-    if recorded := _recorded():
-        return recorded, _cluster_of(recorded, locals_)
     if locals_:
         name = _only(locals_)
-        return kubeconfig.read(locals_[name]).context(LOCAL_PREFIX + name), name
+        return kubeconfig.read(locals_[name]).context(LOCAL_PREFIX + name)
     default = Path.home() / ".kube" / "config"
     if default.is_file():
-        return kubeconfig.read(default).context(None), None
+        return kubeconfig.read(default).context(None)
     raise NotFoundError(
         "There is no cluster yet.", "Start one here with `slipway up`, or name one with `--context NAME`."
     )
@@ -95,16 +93,16 @@ def local_kubeconfigs() -> dict[str, Path]:
     return {file.parent.name: file for file in sorted(paths.clusters().glob("*/kubeconfig"))}
 
 
-def _named(name: str) -> Chosen:
+def _named(name: str) -> Context:
     """A context by its name: a local cluster's, else one of the user's files."""
     locals_ = local_kubeconfigs()
     cluster = name.removeprefix(LOCAL_PREFIX)
     if name.startswith(LOCAL_PREFIX) and cluster in locals_:
-        return kubeconfig.read(locals_[cluster]).context(name), cluster
+        return kubeconfig.read(locals_[cluster]).context(name)
     known = [LOCAL_PREFIX + cluster for cluster in locals_]
     for config in _users():
         if name in config.contexts:
-            return config.contexts[name], None
+            return config.contexts[name]
         known += config.contexts
     hint = f"Known: {', '.join(sorted(known)[:6])}." if known else "Start a local cluster with `slipway up`."
     raise NotFoundError(f"There is no context {name}{near(name, known) or '.'}", hint)
@@ -123,7 +121,7 @@ def _files(variable: str) -> list[Path]:
     return [Path(part) for part in variable.split(os.pathsep) if part]
 
 
-def _current(files: list[Path], variable: str) -> kubeconfig.Context:
+def _current(files: list[Path], variable: str) -> Context:
     """The current context: of the first file that has one, as in kubectl. Missing files do not count."""
     configs = [kubeconfig.read(file) for file in files if file.is_file()]
     if not configs:
@@ -145,14 +143,10 @@ def _file() -> Path:
     return paths.home() / "target.json"
 
 
-def _recorded() -> kubeconfig.Context | None:
+def _recorded() -> Context | None:
     """The cluster of the last `slipway up`, if it is still there."""
     try:
         data = json.loads(_file().read_text())
         return kubeconfig.read(Path(data["kubeconfig"])).context(data["context"])
     except (OSError, ValueError, TypeError, KeyError, SlipwayError):
         return None  # deleted since, or unreadable: as if it had never been
-
-
-def _cluster_of(context: kubeconfig.Context, locals_: dict[str, Path]) -> str | None:
-    return next((name for name, file in locals_.items() if file == context.kubeconfig), None)

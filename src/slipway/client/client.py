@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from slipway.client.errors import NotFoundError, near, translated
+import httpx2
+
+from slipway.client.errors import InvalidInputError, NotFoundError, near, translated
 from slipway.kit import client as kit
+from slipway.kit.access import Access
+from slipway.kit.credentials import ConfigError
 from slipway.kit.objects import EVENT, MODEL_SERVICE, POD, Kind, Manifest
+from slipway.kit.rest import RestClient
 
 FIELD_MANAGER = "slipway-cli"
 SELECTOR = "slipway.dev/modelservice"
@@ -34,11 +40,24 @@ class Snapshot:
 class AsyncClient:
     """The model services of one cluster. Every call raises the errors of `slipway.client.errors`."""
 
-    def __init__(self, api: kit.Client, *, context: str, server: str, namespace: str = "default") -> None:
+    def __init__(self, api: kit.Client, *, context: str = "the cluster", namespace: str = "default") -> None:
         self.api = api
         self.context = context
-        self.server = server
         self.namespace = namespace
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, kubeconfig: Path, context: str, namespace: str = "default", *, proxies: bool = True
+    ) -> AsyncIterator[AsyncClient]:
+        """A client of the cluster of a context. `proxies`: whether the environment's proxies are used."""
+        try:
+            access = Access.from_kubeconfig(kubeconfig, context)
+        except ConfigError as error:
+            raise InvalidInputError(str(error), "Name another with `--kubeconfig` or `--context`.") from error
+        direct = None if proxies else httpx2.AsyncHTTPTransport(verify=access.verify)
+        async with RestClient(access, transport=direct, user_agent="slipway-cli") as api:
+            yield cls(api, context=context, namespace=namespace)
 
     async def list(self, *, all_namespaces: bool = False) -> Manifests:
         """The model services of the namespace, or of all, by namespace and name."""
@@ -141,7 +160,7 @@ class AsyncClient:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Turns the errors of the kit's client into sentences about this cluster."""
-        with translated(self.context, self.server):
+        with translated(self.context):
             yield
 
 

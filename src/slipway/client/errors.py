@@ -74,13 +74,13 @@ def near(word: str, known: Iterable[str]) -> str:
 
 
 @contextmanager
-def translated(context: str, server: str) -> Iterator[None]:
-    """Turns the errors of the kit's client into those of this module. `context` and `server` name the cluster."""
+def translated(context: str) -> Iterator[None]:
+    """Turns the errors of the kit's client into those of this module. `context` names the cluster."""
     try:
         yield
     except kit.Unreachable as error:
         raise UnreachableError(
-            f"Cannot reach {context} at {server}: {_sentence(error)}",
+            f"Cannot reach {context}: {_sentence(error)}",
             "Is the cluster running? `slipway cluster list` shows the local ones; `--context` names another.",
         ) from error
     except kit.ApiError as error:

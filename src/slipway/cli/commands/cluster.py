@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from typing import Annotated
 
@@ -153,8 +152,8 @@ def delete(name: ClusterName) -> None:
 
 @app.command()
 def kubeconfig(name: ClusterName) -> None:
-    """Print a cluster's kubeconfig."""
-    sys.stdout.write(find(name).kubeconfig.read_text(encoding="utf-8"))
+    """Print the path of its kubeconfig file."""
+    output.line(str(find(name).kubeconfig))
 
 
 @app.command()
