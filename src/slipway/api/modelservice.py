@@ -82,8 +82,8 @@ class Model(ApiModel):
     """Which model is served."""
 
     uri: ModelUri = Field(
-        description="Where the model is: `oci://REGISTRY/NAME[:TAG][@sha256:DIGEST]`, mounted by the kubelet as an image "
-        "volume, or `pvc://CLAIM/PATH`, a directory of a volume claim in the same namespace. Both read-only."
+        description="Where the model is: `oci://REGISTRY/NAME[:TAG][@sha256:DIGEST]`, mounted by the kubelet as an "
+        "image volume, or `pvc://CLAIM/PATH`, a directory of a volume claim in the same namespace. Both read-only."
     )
     format: Format | None = Field(
         default=None,
@@ -315,21 +315,16 @@ class Routing(ApiModel):
         return self
 
 
+_CUSTOM_RULE = (
+    "!has(self.model.format) || self.model.format != 'custom' || (has(self.server) && has(self.server.image))"
+)
 _CUSTOM_NEEDS_IMAGE = "model.format custom needs server.image"
 
 
 class ModelServiceSpec(ApiModel):
     """What is wanted."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!has(self.model.format) || self.model.format != 'custom'"
-                " || (has(self.server) && has(self.server.image))",
-                _CUSTOM_NEEDS_IMAGE,
-            )
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules((_CUSTOM_RULE, _CUSTOM_NEEDS_IMAGE)))
 
     model: Model = Field(description="Which model is served.")
     server: Server = Field(default_factory=Server, description="The program that serves it.")

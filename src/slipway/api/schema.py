@@ -1,7 +1,7 @@
 """Structural schemas from pydantic models.
 
 What the API server accepts is less than what pydantic writes: references are put in place, "or null" becomes
-"optional", and anything that has no structural form raises `SchemaError` with the field, so that nothing gets lost in silence.
+"optional", and anything that has no structural form raises `SchemaError` with the field: nothing gets lost in silence.
 """
 
 from __future__ import annotations

@@ -1,0 +1,52 @@
+"""What is there: the object and all that belongs to it, as the stores know them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slipway.kit.objects import Manifest
+from slipway.policies.rollout import Rollout
+from slipway.views.pods import PodView
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One ModelService and its surroundings at one moment."""
+
+    service: Manifest
+    deployment: Manifest | None = None
+    autoscaler: Manifest | None = None
+    route: Manifest | None = None
+    gateway: Manifest | None = None
+    pods: tuple[PodView, ...] = ()
+    can_route: bool = True
+
+
+def read_rollout(deployment: Manifest | None) -> Rollout | None:
+    """What the Deployment controller counted, None before there is a Deployment."""
+    if deployment is None:
+        return None
+    status = deployment.get("status", {})
+    return Rollout(
+        wanted=deployment["spec"].get("replicas", 1),
+        existing=status.get("replicas", 0),
+        updated=status.get("updatedReplicas", 0),
+        available=status.get("availableReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        observed=status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0),
+    )
+
+
+def gateway_url(gateway: Manifest | None) -> str | None:
+    """The URL of a Gateway by its own status: its first address and the port of its first HTTP listener."""
+    if gateway is None:
+        return None
+    addresses = gateway.get("status", {}).get("addresses") or []
+    ports = [
+        listener["port"] for listener in gateway["spec"].get("listeners", []) if listener.get("protocol") == "HTTP"
+    ]
+    if not addresses or not ports:
+        return None
+    value = addresses[0]["value"]
+    host = f"[{value}]" if ":" in value else value
+    return f"http://{host}" if ports[0] == 80 else f"http://{host}:{ports[0]}"  # noqa: PLR2004  # HTTP's own port

@@ -1,0 +1,96 @@
+"""The status of a ModelService, computed whole from facts, and the events that tell of its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from slipway.api import reasons
+from slipway.controllers.modelservice.conditions import (
+    Facts,
+    Verdict,
+    model_loaded,
+    progressing,
+    ready,
+    routed,
+    scaled,
+)
+from slipway.controllers.modelservice.decide import Decision
+from slipway.controllers.modelservice.observe import Observed, gateway_url
+from slipway.controllers.modelservice.settings import Settings
+from slipway.kit.objects import Manifest
+from slipway.policies.model_source import ImageModel
+from slipway.policies.routing import external_url, internal_url
+from slipway.views.conditions import condition, conditions
+
+_CONDITIONS: Final = {
+    reasons.READY: ready,
+    reasons.PROGRESSING: progressing,
+    reasons.MODEL_LOADED: model_loaded,
+    reasons.SCALED: scaled,
+    reasons.ROUTED: routed,
+}
+_MOST_CHARACTERS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that changed, for an event."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+def build_status(facts: Facts, now: datetime) -> dict[str, Any]:
+    """The whole status. A condition's time only moves when its status does."""
+    rollout, service = facts.rollout, facts.observed.service
+    status: dict[str, Any] = {
+        "conditions": [_condition(service, type_, judge(facts), now) for type_, judge in _CONDITIONS.items()],
+        "url": facts.url,
+        "revision": facts.revision,
+        "replicas": rollout.existing if rollout else 0,
+        "readyReplicas": rollout.ready if rollout else 0,
+    }
+    decision = facts.decision
+    if decision and isinstance(decision.source, ImageModel) and decision.source.digest:
+        status["model"] = {"digest": decision.source.digest}
+    return {key: value for key, value in status.items() if value != ""}
+
+
+def service_url(observed: Observed, decision: Decision | None, settings: Settings) -> str:
+    """Where requests go: through the gateway where there is a route and an address, else inside the cluster."""
+    metadata = observed.service["metadata"]
+    inside = internal_url(metadata["namespace"], metadata["name"])
+    if decision is None or decision.route is None:
+        return str(observed.service.get("status", {}).get("url", inside)) if decision is None else inside
+    return external_url(decision.route, settings.gateway_url or gateway_url(observed.gateway)) or inside
+
+
+def happenings(service: Manifest, status: dict[str, Any]) -> Iterator[Happening]:
+    """What a person would want to hear of between the status that the object has and the one that it gets."""
+    after = {"status": status}
+    for view in conditions(after):
+        before = condition(service, view.type)
+        if (view.type, view.reason) == (reasons.PROGRESSING, reasons.SCALING) or view.reason == before.reason:
+            continue
+        if view.type == reasons.READY:
+            yield Happening("Normal" if view.holds else "Warning", view.reason, view.message)
+        elif view.type == reasons.PROGRESSING and view.reason != condition(after, reasons.READY).reason:
+            fine = view.holds or view.reason == reasons.ROLLOUT_COMPLETE
+            yield Happening("Normal" if fine else "Warning", view.reason, view.message)
+
+
+def _condition(service: Manifest, type_: str, verdict: Verdict, now: datetime) -> dict[str, Any]:
+    before = condition(service, type_)
+    kept = before.since if before.since and before.status == verdict.status else ""
+    return {
+        "type": type_,
+        "status": verdict.status,
+        "reason": verdict.reason,
+        "message": verdict.message[:_MOST_CHARACTERS],
+        "lastTransitionTime": kept or now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "observedGeneration": service["metadata"].get("generation", 0),
+    }

@@ -1,0 +1,27 @@
+"""What one replica may use, with what the owner left out filled in."""
+
+from __future__ import annotations
+
+from slipway.api.modelservice import DEFAULT_CPU_REQUEST, DEFAULT_MEMORY_LIMIT, DEFAULT_MEMORY_REQUEST, Resources
+from slipway.api.quantity import parse_quantity
+
+
+def effective_resources(wanted: Resources) -> dict[str, dict[str, str]]:
+    """Requests and limits of the model's container.
+
+    A default never contradicts what was written: it gives way to a lower limit, or to a higher request.
+    """
+    requests = {
+        "cpu": _lower(DEFAULT_CPU_REQUEST, wanted.limits.get("cpu")),
+        "memory": _lower(DEFAULT_MEMORY_REQUEST, wanted.limits.get("memory")),
+    } | wanted.requests
+    limits = {"memory": _higher(DEFAULT_MEMORY_LIMIT, requests["memory"])} | wanted.limits
+    return {"requests": requests, "limits": limits}
+
+
+def _lower(default: str, written: str | None) -> str:
+    return written if written is not None and parse_quantity(written) < parse_quantity(default) else default
+
+
+def _higher(default: str, written: str) -> str:
+    return written if parse_quantity(written) > parse_quantity(default) else default
