@@ -1,0 +1,230 @@
+"""Sending images to a registry: the push half of the OCI distribution specification 1.1."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+
+from slipway.oci.errors import OciError
+from slipway.oci.image import MANIFEST, Image, digest_of
+from slipway.progress import Progress
+
+REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+ATTEMPTS = 4
+FIRST_PAUSE = 0.25
+PARALLEL = 4
+TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
+MEGABYTE = 1_000_000
+
+Report = Callable[[int], None]
+"""Told how many more bytes are at the registry."""
+
+
+class RegistryClient:
+    """One registry, by its URL (`https://HOST:PORT`). Threads may share it. Every call raises `OciError`.
+
+    A connection that fails, and an answer that says the registry is not ready (429, 5xx), is tried again three times.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        auth: httpx2.Auth | None = None,
+        transport: httpx2.BaseTransport | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`tls` also means a registry of our own, which no proxy stands before; `pause` waits between attempts."""
+        self.url = url.rstrip("/")
+        self._pause = pause
+        self._http = httpx2.Client(
+            base_url=self.url,
+            verify=tls or True,
+            auth=auth,
+            trust_env=tls is None,
+            transport=transport,
+            timeout=TIMEOUT,
+        )
+
+    @classmethod
+    def mutual_tls(cls, url: str, ca: Path, cert: Path, key: Path) -> RegistryClient:
+        """A registry that trusts this client certificate, as a local cluster's does. All files are PEM."""
+        context = ssl.create_default_context(cafile=str(ca))
+        context.load_cert_chain(cert, key)
+        return cls(url, tls=context)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._http.close()
+
+    def digest(self, repository: str, reference: str) -> str | None:
+        """The digest of a tag or digest in a repository; None when the registry has no such image."""
+        answer = self._send("HEAD", f"/v2/{repository}/manifests/{reference}", headers={"Accept": MANIFEST})
+        if answer.status_code == httpx2.codes.NOT_FOUND:
+            return None
+        self._expect(answer, httpx2.codes.OK)
+        return answer.headers.get("Docker-Content-Digest") or digest_of(self.manifest(repository, reference))
+
+    def manifest(self, repository: str, reference: str) -> bytes:
+        """The manifest of a tag or digest, checked against the digest where that is what was asked for."""
+        answer = self._send("GET", f"/v2/{repository}/manifests/{reference}", headers={"Accept": MANIFEST})
+        content = self._expect(answer, httpx2.codes.OK).content
+        if ":" in reference and digest_of(content) != reference:
+            raise OciError(f"{self.url} sent another manifest than {reference}.", "Check the registry's storage.")
+        return content
+
+    def upload(self, image: Image, repository: str, tag: str, report: Report = lambda _: None) -> str:
+        """Sends what the registry does not have yet, four layers at a time, then the manifest. Returns its digest."""
+        check_name(repository, tag)
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            sent = [
+                pool.submit(self._blob, repository, layer.digest, layer.size, layer.read, report)
+                for layer in {layer.digest: layer for layer in image.layers}.values()
+            ]
+            for future in sent:
+                future.result()
+        config = image.config_bytes
+        self._blob(repository, digest_of(config), len(config), lambda: iter([config]), lambda _: None)
+        answer = self._send(
+            "PUT", f"/v2/{repository}/manifests/{tag}", content=image.manifest, headers={"Content-Type": MANIFEST}
+        )
+        self._expect(answer, httpx2.codes.CREATED)
+        return image.digest
+
+    def _blob(
+        self, repository: str, digest: str, size: int, read: Callable[[], Iterator[bytes]], report: Report
+    ) -> None:
+        """One blob, in one request after the one that asks where to; from the beginning again when that broke off."""
+        there = self._send("HEAD", f"/v2/{repository}/blobs/{digest}")
+        if there.status_code == httpx2.codes.OK:
+            report(size)
+            return
+        self._expect(there, httpx2.codes.NOT_FOUND)
+        sent = _Counted(read, report)
+        answer = self._again(lambda: self._put_blob(repository, digest, size, sent))
+        self._expect(answer, httpx2.codes.CREATED)
+
+    def _put_blob(self, repository: str, digest: str, size: int, content: _Counted) -> httpx2.Response:
+        begun = self._http.post(f"/v2/{repository}/blobs/uploads/")
+        if begun.status_code != httpx2.codes.ACCEPTED or "Location" not in begun.headers:
+            return begun
+        place = begun.request.url.join(begun.headers["Location"]).copy_merge_params({"digest": digest})
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        return self._http.put(place, content=content.blocks(), headers=headers)
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        return self._again(lambda: self._http.request(method, path, **options))
+
+    def _again(self, call: Callable[[], httpx2.Response]) -> httpx2.Response:
+        """Up to four attempts with growing pauses."""
+        for attempt in range(ATTEMPTS):
+            last = attempt == ATTEMPTS - 1
+            try:
+                answer = call()
+            except httpx2.TransportError as error:
+                if last or _hopeless(error):
+                    raise self._unreachable(error) from error
+            else:
+                if last or not _busy(answer):
+                    return answer
+            self._pause(FIRST_PAUSE * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _unreachable(self, error: Exception) -> OciError:
+        why = " ".join(str(error).split()) or type(error).__name__
+        return OciError(f"The registry {self.url} cannot be reached: {why}", "Is its cluster running? slipway status")
+
+    def _expect(self, answer: httpx2.Response, code: int) -> httpx2.Response:
+        if answer.status_code == code:
+            return answer
+        request = answer.request
+        what = f"{request.method} {request.url.path.removeprefix('/v2/')}"
+        if answer.status_code in {httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN}:
+            hint = f"Log in: docker login {request.url.netloc.decode()}"
+        else:
+            hint = "Run the command again: what arrived is not sent again."
+        raise OciError(f"The registry {self.url} answered {answer.status_code} to {what}{_reason(answer)}", hint)
+
+
+def push(image: Image, registry: RegistryClient, repository: str, tag: str, progress: Progress) -> str:
+    """Sends an image with visible progress. Returns the digest by which a ModelService or a pod can name it."""
+    with progress.step(f"Pushing {repository}:{tag}") as step:
+        total = image.size / MEGABYTE
+        shown = Total(lambda done: step.detail(f"{done / MEGABYTE:.1f} of {total:.1f} MB"))
+        return registry.upload(image, repository, tag, shown.add)
+
+
+class Total:
+    """A sum that several threads add to, shown after each."""
+
+    def __init__(self, show: Callable[[int], None]) -> None:
+        self._show = show
+        self._sum = 0
+        self._lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self._sum += count
+            self._show(self._sum)
+
+
+def check_name(repository: str, tag: str) -> None:
+    """`OciError` when an image cannot be called so (distribution-spec 1.1, "Pulling manifests")."""
+    if not REPOSITORY.fullmatch(repository):
+        raise OciError(
+            f"{repository!r} cannot name a repository.", "Use lower-case letters, digits, '.', '_', '-' and '/'."
+        )
+    if not TAG.fullmatch(tag):
+        raise OciError(f"{tag!r} cannot be a tag.", "Use 1 to 128 letters, digits, '.', '_' and '-'.")
+
+
+class _Counted:
+    """A content that reports each block once, however often it is sent again."""
+
+    def __init__(self, read: Callable[[], Iterator[bytes]], report: Report) -> None:
+        self._read = read
+        self._report = report
+        self._reported = 0
+
+    def blocks(self) -> Iterator[bytes]:
+        sent = 0
+        for block in self._read():
+            yield block
+            sent += len(block)
+            if sent > self._reported:
+                self._report(sent - self._reported)
+                self._reported = sent
+
+
+def _hopeless(error: Exception) -> bool:
+    """A certificate that does not fit today will not fit in a second; nor will a mistake of ours."""
+    cause = error.__cause__ or error.__context__
+    refused = isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE" in str(error).upper()
+    return refused or isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError)
+
+
+def _busy(answer: httpx2.Response) -> bool:
+    return answer.status_code == httpx2.codes.TOO_MANY_REQUESTS or answer.is_server_error
+
+
+def _reason(answer: httpx2.Response) -> str:
+    """What the registry says about it (distribution-spec 1.1, "Error codes")."""
+    try:
+        errors = answer.json()["errors"]
+        words = "; ".join(f"{error['code']} {error.get('message', '')}".strip() for error in errors)
+    except (ValueError, KeyError, TypeError):
+        return "."
+    return f": {words[:200]}." if words else "."
