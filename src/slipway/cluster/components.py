@@ -121,6 +121,8 @@ def _api_server(node: Node, etc: Path) -> Component:
         f"--proxy-client-cert-file={etc}/front-proxy-client.crt",
         f"--proxy-client-key-file={etc}/front-proxy-client.key",
         "--enable-aggregator-routing=true",
+        "--default-not-ready-toleration-seconds=20",
+        "--default-unreachable-toleration-seconds=20",
         "--allow-privileged=true",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -90,6 +91,13 @@ def end(node: Node, paths: NodePaths, *, gently: bool = False) -> None:
         _ask_to_stop(node, paths)
     cgroups.end(node.cgroup)
     host.remove_link(node.link)
+    _bury(paths)
+
+
+def _bury(paths: NodePaths) -> None:
+    """Where this very process started the node, it must also collect it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.waitpid(int(paths.launcher.read_text(encoding="ascii")), 0)
     paths.launcher.unlink(missing_ok=True)
 
 

@@ -23,6 +23,7 @@ from slipway.cluster.nodeapi import NodeApi
 FIRST_DELAY, LAST_DELAY, STABLE_AFTER = 0.25, 10.0, 30.0
 LOG_LIMIT = 16 * 1024 * 1024
 STOP_GRACE = 5.0
+STORES = {"etcd", "containerd", "registry"}
 
 
 @dataclass(slots=True)
@@ -152,12 +153,12 @@ class Supervisor:
         )
 
     def _stop(self) -> None:
-        """Ends the components gently, the last started first; the kernel ends the rest with this process."""
-        for process in reversed(self.processes):
-            if process.pid:
-                os.kill(process.pid, signal.SIGTERM)
+        """Lets the stores close their files; the kernel ends everything else with this process."""
+        keepers = [process for process in self.processes if process.component.name in STORES and process.pid]
+        for process in keepers:
+            os.kill(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_GRACE
-        while any(process.pid for process in self.processes) and time.monotonic() < deadline:
+        while any(process.pid for process in keepers) and time.monotonic() < deadline:
             signal.sigtimedwait({signal.SIGCHLD}, 0.1)
             self._reap()
 

@@ -1,0 +1,50 @@
+"""One cluster for all tests of a session; a namespace for each test."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from slipway.cluster import lifecycle
+from slipway.progress import LineProgress
+
+from .tools import kubectl, slipway
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home():
+    """State of the tests alone; the cache of programs and images is the machine's."""
+    directory = Path(tempfile.mkdtemp(prefix="slipway-test-", dir=Path.home()))  # not /tmp: it may be in memory
+    os.environ["SLIPWAY_HOME"] = str(directory)
+    yield directory
+    for cluster in lifecycle.clusters():
+        lifecycle.delete(cluster.name, LineProgress())
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def cluster(home):
+    """A cluster of one node, without the platform."""
+    lifecycle.create("test", 1, LineProgress())
+    return lifecycle.find("test")
+
+
+@pytest.fixture(scope="session")
+def platform(cluster):
+    """The same cluster with the platform."""
+    slipway("up", "--name", cluster.name, timeout=1200)
+    return cluster
+
+
+@pytest.fixture
+def namespace(request, cluster):
+    """A namespace of the test's own, deleted behind it."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:50].strip("-")
+    kubectl(cluster, "create", "namespace", name)
+    yield name
+    kubectl(cluster, "delete", "namespace", name, "--wait=false")
