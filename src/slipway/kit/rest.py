@@ -149,7 +149,7 @@ class RestClient:
             "sendInitialEvents": "true" if initial_events else None,
             "resourceVersionMatch": "NotOlderThan" if initial_events else None,
         }
-        limits = httpx2.Timeout(TIMEOUT, read=timeout + 30.0)
+        limits = httpx2.Timeout(30.0, connect=5.0, read=timeout + 30.0)
         async with self._stream("GET", kind.url(namespace), query, limits=limits) as response:
             if response.status_code >= httpx2.codes.BAD_REQUEST:
                 raise error_from(response.status_code, await response.aread())

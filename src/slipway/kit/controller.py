@@ -1,0 +1,217 @@
+"""Controllers: they turn events of several kinds into keys of one kind, and reconcile each key."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from slipway.kit.client import ApiError, Conflict, Unreachable
+from slipway.kit.consistency import Writes, track
+from slipway.kit.metrics import Metrics
+from slipway.kit.objects import Key, Kind, Manifest, key_of
+from slipway.kit.queue import WorkQueue
+from slipway.kit.store import Store
+
+log = logging.getLogger(__name__)
+
+CACHE_PATIENCE = 10.0  # seconds after a write; a store that has not seen it by then is taken as it is
+CACHE_RECHECK = 0.5  # seconds
+RECONCILE_TIMEOUT = 300.0  # seconds
+
+MapFunction = Callable[[Manifest], Iterable[Key]]
+"""The keys to reconcile when an object has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The end of a reconcile; `requeue_after` asks for another one in so many seconds."""
+
+    requeue_after: float | None = None
+
+
+class TerminalError(Exception):
+    """Trying again would not help: somebody has to change something. The next event of the object tries again."""
+
+
+class Reconciler(Protocol):
+    """Makes the world be what one object says."""
+
+    async def reconcile(self, key: Key) -> Result:
+        """Called for one key at a time, never twice at once for the same key, also when the object is gone.
+
+        What it raises is retried with back-off, `TerminalError` excepted.
+        """
+        ...
+
+
+class Stores(Protocol):
+    """Where a controller gets its stores from: the manager."""
+
+    def store(self, kind: Kind) -> Store:
+        """The store of a kind."""
+        ...
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What the last reconcile of a key wrote, and until when to wait for it."""
+
+    writes: Writes
+    until: float
+
+
+class Controller:
+    """Reconciles the objects of `kind` with `workers` workers. `name` is its label in metrics and logs.
+
+    Kinds stand for the manager's first store of that kind; give a store where there are several.
+    """
+
+    def __init__(
+        self, kind: Kind | Store, reconciler: Reconciler, *, workers: int = 4, name: str | None = None
+    ) -> None:
+        self.kind = kind.kind if isinstance(kind, Store) else kind
+        self.name = name or self.kind.kind.lower()
+        self.reconciler = reconciler
+        self.workers = workers
+        self._sources: list[tuple[Kind | Store, MapFunction]] = [(kind, lambda manifest: (key_of(manifest),))]
+        self._stores: dict[Kind, Store] = {}
+        self._main: Store
+        self._queue: WorkQueue[Key]
+        self._pending: dict[Key, _Pending] = {}
+
+    def owns(self, *kinds: Kind | Store) -> Self:
+        """Reconciles the owner when an object of these kinds changes that has it as controller."""
+        self._sources.extend((kind, self._owner) for kind in kinds)
+        return self
+
+    def watches(self, kind: Kind | Store, to: MapFunction) -> Self:
+        """Reconciles what `to` gives when an object of `kind` changes; asked with the object before and after."""
+        self._sources.append((kind, to))
+        return self
+
+    def bind(self, stores: Stores, metrics: Metrics) -> None:
+        """Connects the controller to its stores; called by the manager."""
+        self._queue = WorkQueue(self.name, metrics=metrics)
+        self._measure(metrics)
+        self._bound = [
+            (source if isinstance(source, Store) else stores.store(source), to) for source, to in self._sources
+        ]
+        self._main = self._bound[0][0]
+        for store, _ in self._bound:
+            self._stores.setdefault(store.kind, store)
+
+    async def run(self, may_write: Callable[[], bool] = lambda: True) -> None:
+        """Works until cancelled. All present objects come first, at low priority.
+
+        `may_write` is asked before each reconcile; when it says no, the controller ends with a RuntimeError.
+        """
+        for store, to in self._bound:
+            store.subscribe(self._enqueue(to))
+        for manifest in self._main.list():
+            self._queue.add(key_of(manifest), low=True)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.workers):
+                    group.create_task(self._work(may_write))
+        finally:
+            self._queue.close()
+
+    def _enqueue(self, to: MapFunction) -> Callable[[Manifest | None, Manifest | None], None]:
+        def handle(old: Manifest | None, new: Manifest | None) -> None:
+            for manifest in (old, new):
+                if manifest is not None:
+                    for key in to(manifest):
+                        self._queue.add(key)
+
+        return handle
+
+    def _owner(self, manifest: Manifest) -> list[Key]:
+        metadata = manifest["metadata"]
+        namespace = metadata.get("namespace", "") if self.kind.namespaced else ""
+        return [
+            Key(namespace, owner["name"])
+            for owner in metadata.get("ownerReferences", ())
+            if owner.get("controller")
+            and owner["kind"] == self.kind.kind
+            and _group(owner["apiVersion"]) == self._group
+        ]
+
+    @property
+    def _group(self) -> str:
+        return _group(self.kind.api_version)
+
+    async def _work(self, may_write: Callable[[], bool]) -> None:
+        while True:
+            key = await self._queue.get()
+            try:
+                if not may_write():
+                    raise RuntimeError("This process does not lead any more.")
+                if self._cache_is_behind(key):
+                    self._queue.add_after(key, CACHE_RECHECK)
+                else:
+                    with self._active.track_inprogress(), self._time.time():
+                        await self._reconcile(key)
+            finally:
+                self._queue.done(key)
+
+    def _cache_is_behind(self, key: Key) -> bool:
+        pending = self._pending.get(key)
+        if pending is None:
+            return False
+        now = asyncio.get_running_loop().time()
+        if now < pending.until and any(self._stores[kind].behind(version) for kind, version in pending.writes.items()):
+            return True
+        del self._pending[key]
+        return False
+
+    async def _reconcile(self, key: Key) -> None:
+        with track() as writes:
+            outcome = await self._outcome(key, self.reconciler.reconcile(key))
+        self._reconciles.labels(self.name, outcome).inc()
+        seen = {kind: version for kind, version in writes.items() if kind in self._stores}
+        if seen:
+            self._pending[key] = _Pending(seen, asyncio.get_running_loop().time() + CACHE_PATIENCE)
+
+    async def _outcome(self, key: Key, reconcile: Awaitable[Result]) -> str:
+        """One reconcile, and what becomes of the key; the result's name in the metrics."""
+        try:
+            async with asyncio.timeout(RECONCILE_TIMEOUT):
+                result = await reconcile
+        except TerminalError as error:
+            log.warning("%s %s: %s", self.name, key, error)
+            self._terminal_errors.inc()
+            self._errors.inc()
+            self._queue.forget(key)
+            return "error"
+        except Exception as error:  # noqa: BLE001  # whatever a reconcile raises concerns its own object only
+            self._errors.inc()
+            self._log_failure(key, error, self._queue.add_failed(key))
+            return "error"
+        self._queue.forget(key)
+        if result.requeue_after is None:
+            return "success"
+        self._queue.add_after(key, result.requeue_after)
+        return "requeue_after"
+
+    def _log_failure(self, key: Key, error: Exception, delay: float) -> None:
+        if isinstance(error, Conflict):
+            log.debug("%s %s: %s; again in %.2f s", self.name, key, error, delay)
+        elif isinstance(error, ApiError | Unreachable | TimeoutError):
+            log.warning("%s %s: %s; again in %.2f s", self.name, key, error or type(error).__name__, delay)
+        else:
+            log.error("%s %s failed; again in %.2f s", self.name, key, delay, exc_info=error)
+
+    def _measure(self, metrics: Metrics) -> None:
+        metrics.workers.labels(self.name).set(self.workers)
+        self._active = metrics.active_workers.labels(self.name)
+        self._time = metrics.reconcile_time.labels(self.name)
+        self._errors = metrics.errors.labels(self.name)
+        self._terminal_errors = metrics.terminal_errors.labels(self.name)
+        self._reconciles = metrics.reconciles
+
+
+def _group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]
