@@ -34,3 +34,17 @@ Namespace = Annotated[
 ]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")]
 Name = Annotated[str, typer.Argument(help="The name of the model service.", show_default=False)]
+ModelFormat = Annotated[
+    str | None,
+    typer.Option("--format", help="onnx, sklearn, python or custom. Default: what the files tell.", show_default=False),
+]
+AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Trust the author of a pickled model.")]
+RegistryAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--registry",
+        envvar="SLIPWAY_REGISTRY",
+        help="HOST[:PORT][/PATH]. Default: the local cluster's.",
+        show_default=False,
+    ),
+]

@@ -34,10 +34,14 @@ def line(text: str) -> None:
 
 
 def object_list(api_version: str, kind: str, items: list[Any]) -> dict[str, Any]:
-    """Kubernetes objects as a list object, without the bookkeeping of field managers."""
-    for item in items:
-        item["metadata"].pop("managedFields", None)
-    return {"apiVersion": api_version, "kind": kind, "items": items}
+    """Kubernetes objects as a list object."""
+    return {"apiVersion": api_version, "kind": kind, "items": [without_managers(item) for item in items]}
+
+
+def without_managers(item: dict[str, Any]) -> dict[str, Any]:
+    """An object without the bookkeeping of field managers."""
+    metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+    return item | {"metadata": metadata}
 
 
 def flush() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,11 @@ def say(text: str) -> None:
     """One line for a person, on standard error."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def reporter(step: Step) -> Callable[[str], None]:
+    """How to say what a step is at: in place on a terminal, else as lines, because a long step must not be silent."""
+    return step.detail if sys.stderr.isatty() else lambda text: say(f"    {text}")
 
 
 class TerminalProgress:

@@ -91,10 +91,19 @@ class AsyncClient:
             found = await self._items(POD, self.namespace, labels=f"{SELECTOR}={name}")
         return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
 
-    async def apply(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
-        """Creates or changes a model service by server-side apply; with `dry_run` the server only tries."""
+    async def find(self, name: str) -> Manifest | None:
+        """One model service, None where there is none; `NotFoundError` when the platform is not installed."""
         with self.errors():
-            return await self.api.apply(MODEL_SERVICE, manifest, manager=FIELD_MANAGER, dry_run=dry_run)
+            found = await self._items(MODEL_SERVICE, self.namespace, fields=f"metadata.name={name}")
+        return found[0] if found else None
+
+    async def apply(self, manifest: Manifest, *, force: bool = False, dry_run: bool = False) -> Manifest:
+        """Creates or changes a model service by server-side apply; with `dry_run` the server only tries.
+
+        `ConflictError` when another manager owns a field with another value, unless `force` takes it over.
+        """
+        with self.errors():
+            return await self.api.apply(MODEL_SERVICE, manifest, manager=FIELD_MANAGER, force=force, dry_run=dry_run)
 
     async def watch(self, name: str) -> AsyncIterator[Snapshot]:
         """The model service now, and after each change of it or of its pods, every 5 s at least, until it is gone.
@@ -133,26 +142,23 @@ class AsyncClient:
         with self.errors():
             await self.api.delete(MODEL_SERVICE, name, self.namespace, uid=service["metadata"].get("uid"))
 
-    async def check_platform(self) -> None:
-        """`NotFoundError` when the cluster does not know model services."""
-        with self.errors():
-            await self._items(MODEL_SERVICE, self.namespace, limit=1)
-
     async def _items(
-        self, kind: Kind, namespace: str | None, *, labels: str | None = None, limit: int = _PAGE
+        self, kind: Kind, namespace: str | None, *, labels: str | None = None, fields: str | None = None
     ) -> Manifests:
         """All pages of a list."""
+        items: Manifests = []
+        token: str | None = None
         try:
-            page = await self.api.list(kind, namespace, labels=labels, limit=limit)
-            items = page.items
-            while page.continue_ and limit == _PAGE:
-                page = await self.api.list(kind, namespace, labels=labels, limit=limit, continue_=page.continue_)
+            while True:
+                page = await self.api.list(kind, namespace, labels=labels, fields=fields, limit=_PAGE, continue_=token)
                 items += page.items
+                token = page.continue_
+                if not token:
+                    return items
         except kit.NotFound as error:  # a list is only absent when its kind is
-            if kind is MODEL_SERVICE:
-                raise NotFoundError(f"The platform is not installed on {self.context}.", _NOT_INSTALLED) from error
-            raise
-        return items
+            if kind is not MODEL_SERVICE:
+                raise
+            raise NotFoundError(f"The platform is not installed on {self.context}.", _NOT_INSTALLED) from error
 
     def _place(self) -> str:
         return f"namespace {self.namespace} of {self.context}"

@@ -36,7 +36,7 @@ class LogQuery:
 
 
 async def logs(client: AsyncClient, name: str, query: LogQuery) -> AsyncIterator[Line]:
-    """What is there now, pod by pod; the last words of a restarted container come first, or alone with `query.previous`."""
+    """What is there now, pod by pod; the last words of a restarted container come first."""
     for pod in await client.pods(name):
         if _restarts(pod):
             for _, text in await _fetch(client, pod, {"tailLines": query.tail, "previous": "true"}):

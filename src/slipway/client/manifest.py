@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from yaml.nodes import Node
 
 API_VERSION = "slipway.dev/v1alpha1"
+_ALLOW_PICKLE = "SLIPWAY_SERVE_ALLOW_PICKLE"  # an option of `slipway-serve`
 _MOST_PROBLEMS = 3
 _STEP = re.compile(r'\["([^"]*)"\]|\[(\d+)\]|([^.\[\]]+)')
 
@@ -27,18 +28,31 @@ class Wish:
     format: str | None = None
     minimum: int | None = None
     maximum: int | None = None
+    allow_pickle: bool = False
 
 
 def model_service(wish: Wish, namespace: str) -> dict[str, Any]:
     """The manifest to apply: only what was said, so that server-side apply takes no other field."""
     model = {"uri": wish.uri} | ({"format": wish.format} if wish.format else {})
     scaling = {key: value for key, value in (("min", wish.minimum), ("max", wish.maximum)) if value is not None}
+    server = {"env": [{"name": _ALLOW_PICKLE, "value": "true"}]} if wish.allow_pickle else {}
+    parts = {"model": model, "server": server, "scaling": scaling}
     return {
         "apiVersion": API_VERSION,
         "kind": "ModelService",
         "metadata": {"name": check_name(wish.name), "namespace": namespace},
-        "spec": {"model": model} | ({"scaling": scaling} if scaling else {}),
+        "spec": {name: part for name, part in parts.items() if part},
     }
+
+
+def keep(wish: Wish, existing: dict[str, Any] | None) -> Wish:
+    """The wish with what it leaves unsaid as it is: applying less than before would take it away."""
+    scaling = (existing or {}).get("spec", {}).get("scaling", {})
+    return replace(
+        wish,
+        minimum=scaling.get("min") if wish.minimum is None else wish.minimum,
+        maximum=scaling.get("max") if wish.maximum is None else wish.maximum,
+    )
 
 
 def replica_range(replicas: int | None, minimum: int | None, maximum: int | None) -> tuple[int | None, int | None]:

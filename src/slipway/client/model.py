@@ -13,39 +13,40 @@ from slipway.client.onnxfile import check_onnx
 FORMATS = ("onnx", "sklearn", "python", "custom")
 """What `spec.model.format` takes: as in `slipway.api.modelservice`; a test compares them."""
 
+_KNOWN = ", ".join(FORMATS)
 _PICKLES = (".pkl", ".pickle", ".joblib")
-_BY_SUFFIX = {".onnx": "onnx", ".skops": "sklearn", **dict.fromkeys(_PICKLES, "sklearn")}
+_SUFFIXES = {".onnx": "onnx", ".py": "python", ".skops": "sklearn", **dict.fromkeys(_PICKLES, "sklearn")}
 _ENTRY = "model.py"
+_SETTINGS = "model.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """A model on this machine that passed the checks. `size` is in bytes."""
+    """A model on this machine that passed the checks. `size` is in bytes; without a format its `model.yaml` says it."""
 
     path: Path
-    format: str
+    format: str | None
     size: int
 
 
 def check_model(path: Path, format: str | None = None, *, allow_pickle: bool = False) -> LocalModel:  # noqa: A002  # the field's name
     """Checks a model's file or directory; `InvalidInputError` says what is wrong, where, and what to do."""
-    if format is not None:
-        check_format(format)
+    check_format(format)
     files = _files(path)
     chosen = format or _detect(path, files)
     if not allow_pickle:
         _refuse_pickles(files, chosen)
-    if chosen == "onnx":
-        _check_onnx_files(path, files)
+    if chosen in {"onnx", None}:
+        _check_onnx_files(path, files, needed=chosen is not None)
     return LocalModel(path, chosen, sum(file.stat().st_size for file in files))
 
 
-def check_format(format: str) -> str:  # noqa: A002  # the field's name
-    """Returns the format; `InvalidInputError` when there is no such format."""
-    if format not in FORMATS:
-        hint = f"Known formats: {', '.join(FORMATS)}."
-        raise InvalidInputError(f"There is no model format {format}{near(format, FORMATS) or '.'}", hint)
-    return format
+def check_format(format: str | None) -> None:  # noqa: A002  # the field's name
+    """`InvalidInputError` when there is no such format; None is a format that is not said."""
+    if format is not None and format not in FORMATS:
+        raise InvalidInputError(
+            f"There is no model format {format}{near(format, FORMATS) or '.'}", f"Known formats: {_KNOWN}."
+        )
 
 
 def _files(path: Path) -> list[Path]:
@@ -87,30 +88,41 @@ def _neighbour(path: Path) -> str:
     return near(path.name, names) or "."
 
 
-def _detect(path: Path, files: list[Path]) -> str:
-    """The format that the files' names tell."""
-    if path.is_dir() and (path / _ENTRY).is_file():
-        return "python"
-    found = {_BY_SUFFIX[file.suffix.lower()] for file in files if file.suffix.lower() in _BY_SUFFIX}
-    if len(found) == 1:
-        return found.pop()
-    names = ", ".join(file.name for file in files[:3]) + (" …" if len(files) > 3 else "")  # noqa: PLR2004  # fits on a line
-    problem = f"could be {' or '.join(sorted(found))}" if found else f"no known model format in {names}"
-    raise InvalidInputError(f"{path}: {problem}.", f"Say which with `--format`: {', '.join(FORMATS)}.")
-
-
-def _refuse_pickles(files: list[Path], format: str) -> None:  # noqa: A002  # the field's name
-    pickles = [file for file in files if file.suffix.lower() in _PICKLES]
-    if pickles and format == "sklearn":
+def _detect(path: Path, files: list[Path]) -> str | None:
+    """The format that the files' names tell, by the rules of the model server; None where `model.yaml` tells it."""
+    if (path / _SETTINGS) in files:
+        return None
+    top = [file for file in files if path in {file.parent, file}]
+    models = [file for file in top if file.suffix in _SUFFIXES and (file.suffix != ".py" or file.name == _ENTRY)]
+    models = [file for file in models if file.stem == "model"] or models
+    if len(models) == 1:
+        return _SUFFIXES[models[0].suffix]
+    if models:
+        names = ", ".join(file.name for file in models[:3])
         raise InvalidInputError(
-            f"{pickles[0]}: a pickle runs any code that it contains when it is loaded.",
-            "Export the model to ONNX or skops; or, if you trust its author, repeat with `--allow-pickle`.",
+            f"{path}: several files could be the model: {names}.", f"Call the one model{models[0].suffix}."
+        )
+    names = ", ".join(file.name for file in top[:3]) or "no file at its top"
+    raise InvalidInputError(
+        f"{path}: holds no model: {names}.",
+        f"Expected {_ENTRY} or a file *.onnx or *.skops; or say `--format`: {_KNOWN}.",
+    )
+
+
+def _refuse_pickles(files: list[Path], format: str | None) -> None:  # noqa: A002  # the field's name
+    pickles = [file for file in files if file.suffix in _PICKLES]
+    if pickles and format in {"sklearn", None}:
+        raise InvalidInputError(
+            f"{pickles[0]}: a pickle runs any code that its author put into it when it is loaded.",
+            "Save the model with skops or as ONNX; or, if you trust its author, repeat with `--allow-pickle`.",
         )
 
 
-def _check_onnx_files(path: Path, files: list[Path]) -> None:
-    models = [file for file in files if file.suffix.lower() == ".onnx"] or (files if path.is_file() else [])
-    if not models:
-        raise InvalidInputError(f"{path}: no file ends with .onnx.", "Name the format that it has with `--format`.")
+def _check_onnx_files(path: Path, files: list[Path], *, needed: bool) -> None:
+    models = [file for file in files if file.suffix == ".onnx"]
+    if needed and not models:
+        raise InvalidInputError(
+            f"{path}: no file ends with .onnx.", "Rename the model, or say its format with `--format`."
+        )
     for model in models:
         check_onnx(model)

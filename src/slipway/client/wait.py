@@ -11,20 +11,22 @@ from slipway.kit.objects import Manifest
 from slipway.views.modelservice import outcome, why
 from slipway.views.pods import pod_view
 
+REPEAT = 30.0
 Report = Callable[[str], None]
 
 
 async def wait_ready(client: AsyncClient, name: str, seconds: float, report: Report) -> Manifest:
-    """The model service, once it is Ready at its newest generation; `report` gets a sentence at each change.
+    """The service, once it is Ready at its newest generation; `report` gets a sentence at each change, and each 30 s.
 
     `FailedError` carries the kubelet's words when waiting cannot help; `WaitTimeoutError` comes after `seconds`.
     """
-    said = "nothing is known of it yet"
+    said, told = "nothing is known of it yet", 0.0
+    now = asyncio.get_running_loop().time
 
     def tell(text: str) -> None:
-        nonlocal said
-        if text != said:
-            said = text
+        nonlocal said, told
+        if text != said or now() > told + REPEAT:
+            said, told = text, now()
             report(text)
 
     try:

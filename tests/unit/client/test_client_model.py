@@ -47,6 +47,7 @@ def test_onnx_file_and_directory(model, model_bytes):
 
 @pytest.mark.usefixtures("model")
 def test_python_model_is_its_entry_file(tmp_path):
+    (tmp_path / "model.onnx").rename(tmp_path / "weights.onnx")
     (tmp_path / "model.py").write_text("class Model: ...")
     assert check_model(tmp_path).format == "python"
 
@@ -79,15 +80,28 @@ def test_unknown_format_names_the_known_and_the_near(model):
 def test_unrecognised_files_ask_for_the_format(tmp_path):
     (tmp_path / "weights.bin").write_bytes(b"x")
     error = refusal(tmp_path)
-    assert "no known model format in weights.bin" in error.message
+    assert "holds no model: weights.bin" in error.message
     assert "--format" in error.hint
     assert check_model(tmp_path, "custom").format == "custom"
 
 
 @pytest.mark.usefixtures("model")
-def test_two_formats_ask_which(tmp_path):
+def test_two_models_of_one_name(tmp_path):
     (tmp_path / "model.skops").write_bytes(b"x")
-    assert "could be onnx or sklearn" in refusal(tmp_path).message
+    assert "several files could be the model: model.onnx, model.skops" in refusal(tmp_path).message
+
+
+@pytest.mark.usefixtures("model")
+def test_the_file_called_model_is_the_model(tmp_path):
+    (tmp_path / "scaler.skops").write_bytes(b"x")
+    assert check_model(tmp_path).format == "onnx"
+
+
+def test_settings_of_the_model_tell_its_format(tmp_path):
+    (tmp_path / "model.yaml").write_text("file: weights/iris.onnx")
+    assert check_model(tmp_path).format is None
+    (tmp_path / "iris.onnx").write_bytes(b"")
+    assert "the file is empty" in refusal(tmp_path).message
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model.joblib", "model.pickle"])

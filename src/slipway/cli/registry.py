@@ -1,0 +1,21 @@
+"""Which registry a model goes to."""
+
+from __future__ import annotations
+
+from slipway.cli.target import Target
+from slipway.client.errors import InvalidInputError
+from slipway.client.push import Identity, Registry, parse_registry
+from slipway.cluster import lifecycle
+
+
+def registry_of(target: Target, address: str | None) -> Registry:
+    """The named registry, else that of the local cluster; `InvalidInputError` when there is neither."""
+    if address:
+        return parse_registry(address)
+    if target.cluster is None:
+        raise InvalidInputError(
+            f"{target.context} is no local cluster, so it has no registry of its own.",
+            "Name one that it can pull from: --registry HOST/PATH, or $SLIPWAY_REGISTRY.",
+        )
+    access = lifecycle.find(target.cluster).registry
+    return Registry(access.url, access.name, "models/", Identity(access.ca, access.cert, access.key))
