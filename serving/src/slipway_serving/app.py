@@ -8,10 +8,12 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from slipway_serving import __version__
 from slipway_serving.codec import elements, plain, v2
+from slipway_serving.datatypes import Tensors
 from slipway_serving.errors import (
     MethodNotAllowedError,
     ModelFailedError,
@@ -37,11 +39,12 @@ from slipway_serving.runtimes.base import Inference
 
 log = logging.getLogger("slipway_serving")
 
+T = TypeVar("T")
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
 _MODEL_PATH = re.compile(r"/v2/models/(?P<name>[^/]+)(/versions/(?P<version>[^/]+))?")
 DEFAULT_MAX_BODY = 64 << 20
 _OFF_LOOP = 256 << 10
-"""Bodies from this size on are decoded in a thread, so that health checks do not wait for them."""
+"""What is larger is decoded and encoded in a thread, so that health checks do not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +173,11 @@ class App:
 
     async def _infer(self, model: ServedModel, body: Body) -> Response:
         model.require_ready()
-        if len(body.data) < _OFF_LOOP:
-            request = v2.decode_request(body.data, model.signature, body.header_length)
-        else:
-            request = await asyncio.to_thread(v2.decode_request, body.data, model.signature, body.header_length)
+        decode = partial(v2.decode_request, body.data, model.signature, body.header_length)
+        request = await _off_loop(decode, body.json_length)
         outputs = await model.infer(Inference(request.inputs, request.outputs, request.parameters))
-        encoded = v2.encode_response(request, outputs, model.name, model.version)
+        encode = partial(v2.encode_response, request, outputs, model.name, model.version)
+        encoded = await _off_loop(encode, _size(outputs))
         if encoded.header_length is None:
             return Response(encoded.body)
         length = [(b"inference-header-content-length", b"%d" % encoded.header_length)]
@@ -186,8 +188,9 @@ class App:
 
     async def _predict_rows(self, model: ServedModel, body: Body) -> Response:
         model.require_ready()
-        inputs = plain.decode_rows(body.data, model.signature)
-        return Response(plain.encode_rows(model.name, await model.infer(Inference(inputs))))
+        inputs = await _off_loop(partial(plain.decode_rows, body.data, model.signature), len(body.data))
+        outputs = await model.infer(Inference(inputs))
+        return Response(await _off_loop(partial(plain.encode_rows, model.name, outputs), _size(outputs)))
 
     async def _example(self, _scope: Scope, _receive: Receive) -> Response:
         """A request that anybody can send back here with POST, and what it is answered."""
@@ -246,3 +249,12 @@ class App:
 
     async def _scrape(self, _scope: Scope, _receive: Receive) -> Response:
         return Response(self._metrics.render(), content_type=CONTENT_TYPE)
+
+
+async def _off_loop(function: Callable[[], T], size: int) -> T:
+    """Calls a codec: at once where there is little to do, else in a thread."""
+    return function() if size < _OFF_LOOP else await asyncio.to_thread(function)
+
+
+def _size(tensors: Tensors) -> int:
+    return sum(array.nbytes for array in tensors.values())

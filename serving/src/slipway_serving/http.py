@@ -42,8 +42,12 @@ class Response:
 class Body:
     """A request's body, and how much of it is JSON where binary tensors follow (else None)."""
 
-    data: bytes
+    data: bytes | bytearray
     header_length: int | None
+
+    @property
+    def json_length(self) -> int:
+        return len(self.data) if self.header_length is None else self.header_length
 
 
 def json_response(document: Any, status: int = 200) -> Response:
@@ -76,20 +80,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> Body:
 
     Raises BodyTooLargeError, InvalidInputError for headers that cannot be, and ClientGoneError.
     """
-    header_length = None
-    expects = False
-    declared = 0
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            declared = int(value)
-        elif name == b"inference-header-content-length":
-            header_length = _header_length(value)
-        elif name == b"expect":
-            expects = True
-        elif name == b"content-encoding" and value.lower() not in (b"", b"identity"):
-            raise InvalidInputError(
-                f"Content-Encoding {value[:40].decode('latin-1')} is not supported; send the body as it is"
-            )
+    declared, header_length, expects = _read_headers(scope["headers"])
     if declared > limit:
         if not expects:
             await _discard(receive)
@@ -97,12 +88,32 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> Body:
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGoneError
-    data: bytes = message["body"]
+    data: bytes | bytearray = message["body"]
     if message.get("more_body"):
         data = await _read_rest(data, receive, limit)
     elif len(data) > limit:
         raise _too_large(limit)
+    if header_length is not None and isinstance(data, bytes):
+        data = bytearray(data)  # tensors are views of it, and a model may write into its inputs
     return Body(data, header_length)
+
+
+def _read_headers(headers: Headers) -> tuple[int, int | None, bool]:
+    """The length that a body declares, how much of it is JSON, and whether its sender waits for 100-continue."""
+    declared = 0
+    header_length = None
+    expects = False
+    for name, value in headers:
+        if name == b"content-length":
+            declared = int(value)
+        elif name == b"inference-header-content-length":
+            header_length = _header_length(value)
+        elif name == b"expect":
+            expects = True
+        elif name == b"content-encoding" and value.lower() not in (b"", b"identity"):
+            shown = value[:40].decode("latin-1")
+            raise InvalidInputError(f"Content-Encoding {shown} is not supported; send the body as it is")
+    return declared, header_length, expects
 
 
 def _header_length(value: bytes) -> int:
@@ -113,7 +124,7 @@ def _header_length(value: bytes) -> int:
     return int(value)
 
 
-async def _read_rest(first: bytes, receive: Receive, limit: int) -> bytes:
+async def _read_rest(first: bytes | bytearray, receive: Receive, limit: int) -> bytearray:
     data = bytearray(first)
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
@@ -126,7 +137,7 @@ async def _read_rest(first: bytes, receive: Receive, limit: int) -> bytes:
                     await _discard(receive)
                     raise _too_large(limit)
                 if not message.get("more_body"):
-                    return bytes(data)
+                    return data
     except TimeoutError:
         raise InvalidInputError(f"the request body did not arrive within {BODY_TIMEOUT:.0f} s") from None
 

@@ -15,7 +15,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-disable_created_metrics()  # a time stamp beside every counter doubles what is scraped, and nothing here reads it
+# A time stamp beside every counter doubles what is scraped, and nothing here reads it.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

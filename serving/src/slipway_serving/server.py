@@ -111,8 +111,8 @@ class Lifecycle:
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         model = self._model
         print(  # noqa: T201  # the one line that says what is served where
-            f"slipway-serve {__version__}: model '{model.name}' ({model.platform}) loaded in {seconds:.2f} s, served at "
-            f"{address}/v2/models/{model.name}; plain: {address}/predict; metrics: {address}/metrics",
+            f"slipway-serve {__version__}: model '{model.name}' ({model.platform}) loaded in {seconds:.2f} s, served "
+            f"at {address}/v2/models/{model.name}; plain: {address}/predict; metrics: {address}/metrics",
             flush=True,
         )
 

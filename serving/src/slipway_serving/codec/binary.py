@@ -15,7 +15,7 @@ _LENGTH = struct.Struct("<I")
 
 
 def array_from(data: memoryview, datatype: Datatype, shape: Sequence[int], where: str) -> Array:
-    """A tensor out of a request's body, numbers without a copy. Raises InvalidInputError where sizes disagree."""
+    """A tensor out of a body, aligned numbers without a copy. Raises InvalidInputError where sizes disagree."""
     if datatype is BYTES:
         return _strings(data, count(shape), where).reshape(shape)
     dtype = datatype.dtype.newbyteorder("<")
@@ -24,7 +24,8 @@ def array_from(data: memoryview, datatype: Datatype, shape: Sequence[int], where
         raise InvalidInputError(f"{where} has {len(data)} bytes, but {datatype} {list(shape)} has {expected}")
     if datatype.dtype.kind == "b" and len(data) and np.frombuffer(data, dtype=np.uint8).max() > 1:
         raise InvalidInputError(f"{where}: a BOOL is one byte, 0 or 1")
-    return np.frombuffer(data, dtype=dtype).reshape(shape)
+    array = np.frombuffer(data, dtype=dtype).reshape(shape)
+    return array if array.flags.aligned else array.copy()
 
 
 def _strings(data: memoryview, expected: int, where: str) -> Array:

@@ -14,7 +14,7 @@ from slipway_serving.errors import InvalidInputError, NotRepresentableError
 from slipway_serving.signature import count
 
 
-def loads(body: bytes | memoryview) -> Any:
+def loads(body: bytes | bytearray | memoryview) -> Any:
     """The JSON document in a request's body. Raises InvalidInputError saying where it breaks."""
     if not body:
         raise InvalidInputError("the request body is empty; expected a JSON document")
@@ -55,7 +55,8 @@ def array_of(data: object, datatype: Datatype, shape: Sequence[int], where: str)
     flat, lengths = flatten(data, where)
     if len(flat) != count(shape):
         raise InvalidInputError(f"{where} has {len(flat)} elements, but shape {list(shape)} has {count(shape)}")
-    if len(lengths) > 1 and lengths != list(shape):
+    shown = list(shape) if flat else list(shape)[: len(lengths)]  # nothing is nested below an empty list
+    if len(lengths) > 1 and lengths != shown:
         raise InvalidInputError(
             f"{where} is nested as {lengths}, but the shape is {list(shape)}; send it flat or nested alike"
         )

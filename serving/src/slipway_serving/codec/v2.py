@@ -31,7 +31,7 @@ class InferRequest:
         return self.binary.get(output, self.binary_default)
 
 
-def decode_request(body: bytes, signature: Signature, header_length: int | None = None) -> InferRequest:
+def decode_request(body: bytes | bytearray, signature: Signature, header_length: int | None = None) -> InferRequest:
     """Reads a request. `header_length` is the header Inference-Header-Content-Length: how much of the body is JSON.
 
     Raises InvalidInputError, always naming the field, for whatever cannot be a request to a model of this signature.
@@ -57,8 +57,8 @@ def decode_request(body: bytes, signature: Signature, header_length: int | None 
 class _Blobs:
     """The binary part of a body: consecutive pieces, in the order of the inputs."""
 
-    def __init__(self, body: bytes, header_length: int | None) -> None:
-        self.json: bytes | memoryview = body
+    def __init__(self, body: bytes | bytearray, header_length: int | None) -> None:
+        self.json: bytes | bytearray | memoryview = body
         self._rest = memoryview(b"")
         if header_length is not None:
             if not 0 < header_length <= len(body):
