@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slipway.api.modelservice import DEFAULT_CPU_REQUEST, DEFAULT_MEMORY_LIMIT, DEFAULT_MEMORY_REQUEST, Resources
-from slipway.api.quantity import parse_quantity
+from slipway.api.quantity import canonical_quantity, parse_quantity
 
 
 def effective_resources(wanted: Resources) -> dict[str, dict[str, str]]:
@@ -16,7 +16,10 @@ def effective_resources(wanted: Resources) -> dict[str, dict[str, str]]:
         "memory": _lower(DEFAULT_MEMORY_REQUEST, wanted.limits.get("memory")),
     } | wanted.requests
     limits = {"memory": _higher(DEFAULT_MEMORY_LIMIT, requests["memory"])} | wanted.limits
-    return {"requests": requests, "limits": limits}
+    return {
+        kind: {name: canonical_quantity(amount) for name, amount in amounts.items()}
+        for kind, amounts in (("requests", requests), ("limits", limits))
+    }
 
 
 def _lower(default: str, written: str | None) -> str:

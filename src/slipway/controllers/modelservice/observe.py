@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slipway.kit.objects import Manifest
+from slipway.controllers.modelservice.stores import Stores
+from slipway.kit.objects import DEPLOYMENT, HPA, HTTP_ROUTE, Key, Kind, Manifest, key_of
 from slipway.policies.rollout import Rollout
-from slipway.views.pods import PodView
+from slipway.views.pods import PodView, pod_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +51,22 @@ def gateway_url(gateway: Manifest | None) -> str | None:
     value = addresses[0]["value"]
     host = f"[{value}]" if ":" in value else value
     return f"http://{host}" if ports[0] == 80 else f"http://{host}:{ports[0]}"  # noqa: PLR2004  # HTTP's own port
+
+
+def observe(stores: Stores, service: Manifest, gateway: tuple[str, str] | None) -> Observed:
+    """All of one ModelService, from the stores. Children are those that it owns: one of its name may be another's."""
+    key = key_of(service)
+
+    def owned(kind: Kind) -> Manifest | None:
+        found = stores.children[kind.kind].by_owner(service["metadata"]["uid"])
+        return next((manifest for manifest in found if key_of(manifest) == key), None)
+
+    return Observed(
+        service=service,
+        deployment=owned(DEPLOYMENT),
+        autoscaler=owned(HPA),
+        route=owned(HTTP_ROUTE),
+        gateway=stores.gateways.get(Key(*gateway)) if gateway else None,
+        pods=tuple(pod_view(pod) for pod in stores.pods.by_index("service", str(key))),
+        can_route=stores.routes.available,
+    )

@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any, Final
 
+from slipway.api.modelservice import EnvVar
 from slipway.api.names import LABEL_REVISION
 from slipway.controllers.modelservice.children.common import child, labels, selector
 from slipway.controllers.modelservice.decide import Decision
@@ -99,10 +100,15 @@ def _container(decision: Decision) -> dict[str, Any]:
     if decision.spec.model.format != "custom":
         container["args"] = [_model_path(decision), "--name", decision.name]
     if server.env:
-        container["env"] = [variable.model_dump(exclude_none=True) for variable in server.env]
+        container["env"] = [_variable(variable) for variable in server.env]
     if server.env_from:
         container["envFrom"] = [source.model_dump(exclude_none=True) for source in server.env_from]
     return container
+
+
+def _variable(variable: EnvVar) -> dict[str, Any]:
+    """The API server drops an empty value: written without one, what comes back is equal."""
+    return {key: value for key, value in variable.model_dump(exclude_none=True).items() if value != ""}
 
 
 def _probe(health: str, *, period: int, failures: int) -> dict[str, Any]:

@@ -1,0 +1,163 @@
+"""The controller of ModelServices: observe, decide, build children, apply, one status write, events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import ValidationError
+
+from slipway.api import reasons
+from slipway.api.modelservice import RESOURCE, parse_spec
+from slipway.api.validation import problems_of
+from slipway.controllers.modelservice.children import build_children
+from slipway.controllers.modelservice.children.deployment import revision_of
+from slipway.controllers.modelservice.conditions import Facts, Failure
+from slipway.controllers.modelservice.decide import Decision, decide
+from slipway.controllers.modelservice.observe import Observed, observe
+from slipway.controllers.modelservice.settings import Settings
+from slipway.controllers.modelservice.status import build_status, happenings, service_url
+from slipway.controllers.modelservice.stores import CHILD_KINDS, Stores, make_stores, services_of_pod
+from slipway.kit.apply import Applier, OwnedByAnother
+from slipway.kit.client import Client, Forbidden, Invalid
+from slipway.kit.consistency import wrote
+from slipway.kit.controller import Controller, Result
+from slipway.kit.events import EventRecorder
+from slipway.kit.manager import Manager
+from slipway.kit.objects import DEPLOYMENT, MODEL_SERVICE, Key, Manifest, key_of
+from slipway.kit.status import write_status
+from slipway.policies.scaling import handover
+
+HANDOVER_MANAGER: Final = "slipway-handover"
+"""The field manager that holds `replicas` between the operator and an autoscaler."""
+
+_LOOK_AGAIN: Final = 30.0  # seconds, where what is in the way can go away without telling us
+_MOST_PROBLEMS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What became of an attempt to make the children."""
+
+    facts: Facts
+    result: Result
+
+
+class ModelServiceReconciler:
+    """Makes one ModelService be what it says. `clock` is the time of conditions."""
+
+    def __init__(
+        self,
+        client: Client,
+        stores: Stores,
+        applier: Applier,
+        events: EventRecorder,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._client = client
+        self._stores = stores
+        self._applier = applier
+        self._events = events
+        self._settings = settings
+        self._clock = clock
+
+    async def reconcile(self, key: Key) -> Result:
+        """One pass. Objects that are being deleted are left to the garbage collector."""
+        service = self._stores.services.get(key)
+        if service is None or "deletionTimestamp" in service["metadata"]:
+            return Result()
+        attempt = await self._attempt(observe(self._stores, service, self._settings.gateway))
+        await self._report(attempt.facts)
+        return attempt.result
+
+    async def _attempt(self, observed: Observed) -> _Attempt:
+        try:
+            spec = parse_spec(observed.service)
+        except ValidationError as error:
+            problems = problems_of(error, RESOURCE, root=("spec",))[:_MOST_PROBLEMS]
+            failure = Failure(reasons.INVALID_SPEC, ". ".join(map(str, problems)))
+            return _Attempt(self._facts(observed, _revision_now(observed), None, failure), Result())
+        key = key_of(observed.service)
+        decision = decide(key.namespace, key.name, spec, self._settings, can_route=observed.can_route)
+        children = build_children(decision)
+        failure, result = await self._make(observed, decision, children)
+        revision = next(revision_of(child) for child in children if child["kind"] == DEPLOYMENT.kind)
+        return _Attempt(self._facts(observed, revision, decision, failure), result)
+
+    async def _make(
+        self, observed: Observed, decision: Decision, children: list[Manifest]
+    ) -> tuple[Failure | None, Result]:
+        try:
+            await self._apply(observed, decision, children)
+        except OwnedByAnother as error:
+            return Failure(reasons.NAME_TAKEN, str(error)), Result(requeue_after=_LOOK_AGAIN)
+        except Invalid as error:
+            return Failure(reasons.REJECTED, error.message), Result()
+        except Forbidden as error:
+            return Failure(reasons.APPLY_FAILED, error.message), Result(requeue_after=_LOOK_AGAIN)
+        waits_for_gateway = self._settings.gateway is not None and not observed.can_route
+        return None, Result(requeue_after=_LOOK_AGAIN if waits_for_gateway else None)
+
+    async def _apply(self, observed: Observed, decision: Decision, children: list[Manifest]) -> None:
+        """Children in order. `replicas` is handed over first where there is a Deployment that would lose it."""
+        deployment = observed.deployment
+        current = deployment["spec"].get("replicas") if deployment else None
+        replicas = handover(decision.scaling, current, autoscaler_exists=observed.autoscaler is not None)
+        if deployment is not None:
+            await self._hand_over(decision, replicas)
+        await self._applier.apply_children(observed.service, children, prune_kinds=CHILD_KINDS)
+        if deployment is None:
+            await self._hand_over(decision, replicas)
+
+    async def _hand_over(self, decision: Decision, replicas: int | None) -> None:
+        if replicas is None:
+            return
+        body = {
+            "apiVersion": DEPLOYMENT.api_version,
+            "kind": DEPLOYMENT.kind,
+            "metadata": {"name": decision.name, "namespace": decision.namespace},
+            "spec": {"replicas": replicas},
+        }
+        wrote(DEPLOYMENT, await self._client.apply(DEPLOYMENT, body, manager=HANDOVER_MANAGER, force=True))
+
+    def _facts(self, observed: Observed, revision: str, decision: Decision | None, failure: Failure | None) -> Facts:
+        return Facts(observed, revision, service_url(observed, decision, self._settings), decision, failure)
+
+    async def _report(self, facts: Facts) -> None:
+        service = facts.observed.service
+        status = build_status(facts, self._clock())
+        if not await write_status(self._client, MODEL_SERVICE, service, status):
+            return
+        for happening in happenings(service, status):
+            await self._events.emit(service, happening.type, happening.reason, happening.message)
+
+
+def add_controller(manager: Manager, settings: Settings, *, workers: int = 4) -> None:
+    """Adds the controller of ModelServices to a manager."""
+    stores = make_stores(manager)
+    reconciler = ModelServiceReconciler(
+        manager.client,
+        stores,
+        Applier(manager.client, manager.find_store),
+        EventRecorder(manager.client, "slipway-operator"),
+        settings,
+    )
+
+    def all_services(gateway: Manifest) -> Iterable[Key]:
+        if settings.gateway and key_of(gateway) == Key(*settings.gateway):
+            return [key_of(service) for service in stores.services.list()]
+        return ()
+
+    controller = Controller(MODEL_SERVICE, reconciler, workers=workers)
+    controller.owns(*stores.children.values())
+    controller.watches(stores.pods, services_of_pod)
+    controller.watches(stores.gateways, all_services)
+    manager.add(controller)
+
+
+def _revision_now(observed: Observed) -> str:
+    return revision_of(observed.deployment) if observed.deployment else ""
