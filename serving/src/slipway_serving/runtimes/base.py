@@ -162,6 +162,8 @@ def _check_example(spec: TensorSpec, where: str) -> None:
 
 def conform(value: Any, spec: TensorSpec | None) -> Array:
     """What a model returned, as an array of the datatype that it declared. Raises ModelFailedError otherwise."""
+    if value is None:
+        raise ModelFailedError("the model returned None where an array was expected")
     if spec is None or spec.datatype is BYTES:
         return np.asarray(value)
     try:

@@ -11,7 +11,7 @@ import numpy as np
 from skops import io as skops  # type: ignore[import-untyped]  # it has no types
 
 from slipway_serving.config import ModelConfig
-from slipway_serving.datatypes import BOOL, BYTES, FP64, INT64, NUMERIC, Array, Datatype, Tensors, datatype_of
+from slipway_serving.datatypes import BOOL, BYTES, FP32, FP64, INT64, NUMERIC, Array, Datatype, Tensors, datatype_of
 from slipway_serving.errors import InvalidInputError, ModelLoadError
 from slipway_serving.runtimes.base import Inference, conform, declared_specs, text_array
 from slipway_serving.signature import Signature, TensorSpec
@@ -33,8 +33,7 @@ class SklearnRuntime:
 
     def infer(self, request: Inference) -> Tensors:
         data = request.inputs[self._input.name]
-        if data.dtype == np.object_:
-            data = text_array(data)
+        data = text_array(data) if data.dtype == np.object_ else data.astype(self._input.datatype.dtype, copy=False)
         outputs: Tensors = {}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="X does not have valid feature names")
@@ -109,7 +108,10 @@ def _input(estimator: Any, config: ModelConfig) -> TensorSpec:
         return TensorSpec(name, BYTES, (-1, width), columns=columns)
     if width == -1 and not hasattr(estimator, "n_features_in_"):
         return TensorSpec(name, declared.datatype if declared and declared.datatype else FP64, None, NUMERIC)
-    return TensorSpec(name, FP64, (-1, width), NUMERIC | {BOOL}, columns)
+    # Clustering runs on exactly the type that it was fitted with, everything else takes FP64.
+    centers = getattr(estimator, "cluster_centers_", None)
+    datatype = FP32 if isinstance(centers, np.ndarray) and centers.dtype == np.float32 else FP64
+    return TensorSpec(name, datatype, (-1, width), NUMERIC | {BOOL}, columns)
 
 
 def _output(estimator: Any, method: str) -> TensorSpec:

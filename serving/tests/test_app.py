@@ -1,0 +1,186 @@
+"""Every path and status of the server, without a socket."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+
+from slipway_serving.app import App
+from slipway_serving.metrics import Metrics
+from slipway_serving.models import Repository, ServedModel, find_model
+
+FLOWER = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_metadata_and_health_in_both_slash_forms(iris, serving, slash):
+    async with serving(iris) as client:
+        server = (await client.get(f"/v2{slash}")).json()
+        assert server["name"] == "slipway-serving"
+        assert (await client.get(f"/v2/health/live{slash}")).json() == {"live": True}
+        assert (await client.get(f"/v2/health/ready{slash}")).json() == {"ready": True}
+        assert (await client.get(f"/v2/models/iris/ready{slash}")).json() == {"name": "iris", "ready": True}
+        assert (await client.get(f"/v2/models/iris{slash}")).json() == {
+            "name": "iris",
+            "platform": "onnx",
+            "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
+            "outputs": [
+                {"name": "label", "datatype": "BYTES", "shape": [-1]},
+                {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]},
+            ],
+        }
+        answer = await client.post(f"/v2/models/iris/infer{slash}", json={"inputs": [FLOWER], "id": "7"})
+        assert answer.status_code == 200
+        assert answer.json()["id"] == "7"
+
+
+async def test_inference_with_chosen_outputs(iris, serving):
+    async with serving(iris) as client:
+        answer = await client.post("/v2/models/iris/infer", json={"inputs": [FLOWER], "outputs": [{"name": "label"}]})
+    assert answer.json() == {
+        "model_name": "iris",
+        "outputs": [{"name": "label", "datatype": "BYTES", "shape": [1], "data": ["setosa"]}],
+    }
+
+
+async def test_the_example_can_be_sent_back_and_gets_the_same_answer(iris, serving):
+    async with serving(iris) as client:
+        example = (await client.get("/predict")).json()
+        again = await client.post("/predict", json=example["request"])
+    assert example["request"] == {"x": [[5.1, 3.5, 1.4, 0.2]]}
+    assert again.json() == example["response"]
+    assert again.json()["outputs"]["label"] == ["setosa"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "message"),
+    [
+        ("GET", "/nowhere", 404, "there is nothing at /nowhere"),
+        ("GET", "/v2/models/irsi", 404, "model 'irsi' is not served here; did you mean 'iris'?"),
+        ("POST", "/v2/models/irsi/infer", 404, "model 'irsi' is not served here"),
+        ("GET", "/v2/models/iris/versions/3", 404, "model 'iris' has no version '3'; it has no versions"),
+        ("GET", "/v2/models/iris/nothing", 404, "there is nothing at"),
+        ("GET", "/v2/models/iris/infer", 405, "GET is not possible here; allowed: POST"),
+        ("POST", "/v2/health/live", 405, "POST is not possible here; allowed: GET, HEAD"),
+        ("DELETE", "/predict", 405, "DELETE is not possible here; allowed: GET, HEAD, POST"),
+        ("POST", "/predict", 400, "the request body is empty"),
+    ],
+)
+async def test_errors_are_json_with_the_right_status(iris, serving, method, path, status, message):  # noqa: PLR0917  # one row a case
+    async with serving(iris) as client:
+        answer = await client.request(method, path)
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith(message)
+
+
+async def test_a_version_has_its_own_paths(python_model, serving):
+    directory = python_model(settings="version: 2")
+    async with serving(directory) as client:
+        assert (await client.get("/v2/models/echo/versions/2")).json()["versions"] == ["2"]
+        assert (await client.get("/v2/models/echo/versions/2/ready")).status_code == 200
+        answer = await client.post("/v2/models/echo/versions/2/infer", json={"inputs": [FLOWER]})
+        assert answer.json()["model_version"] == "2"
+        assert (await client.get("/v2/models/echo/versions/1")).status_code == 404
+
+
+async def test_a_body_beyond_the_limit_is_413_declared_or_not(iris, serving):
+    async def chunks():
+        for _ in range(20):
+            yield b" " * 100
+
+    async with serving(iris, max_body=1000) as client:
+        for body in (b" " * 2000, chunks()):
+            answer = await client.post("/predict", content=body)
+            assert answer.status_code == 413
+            assert "larger than 1000 bytes" in answer.json()["error"]
+
+
+async def test_encodings_and_lengths_that_cannot_be_are_400(iris, serving):
+    async with serving(iris) as client:
+        for headers in ({"content-encoding": "gzip"}, {"inference-header-content-length": "-1"}):
+            answer = await client.post("/v2/models/iris/infer", content=b"{}", headers=headers)
+            assert answer.status_code == 400
+
+
+FAILING = """
+    class Model:
+        def predict(self, inputs):
+            if "nan" in inputs:
+                return {"y": [float("nan")]}
+            if "object" in inputs:
+                return {"y": [object()]}
+            if "complex" in inputs:
+                return {"y": [1j]}
+            raise KeyError("secret of the model")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "message"),
+    [
+        ("boom", 500, "model 'echo' failed on this request (KeyError); the server's log has the details"),
+        ("nan", 422, "output 'y': element 0 is nan, which JSON cannot carry"),
+        ("complex", 500, "output 'y': numpy's complex128 has no datatype"),
+    ],
+)
+async def test_a_model_that_fails_tells_no_secrets(python_model, serving, name, status, message):
+    async with serving(python_model(FAILING)) as client:
+        answer = await client.post("/v2/models/echo/infer", json={"inputs": [FLOWER | {"name": name}]})
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith(message)
+    assert "secret" not in answer.text
+
+
+async def test_large_bodies_are_answered_too(python_model, serving):
+    data = [0.5] * 200_000
+    async with serving(python_model()) as client:
+        answer = await client.post(
+            "/v2/models/echo/infer", json={"inputs": [FLOWER | {"shape": [200_000], "data": data}]}
+        )
+    assert answer.json()["outputs"][0]["data"] == data
+
+
+async def test_binary_tensors_both_ways(python_model, serving):
+    head = b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP16","parameters":{"binary_data_size":4}}],'
+    head += b'"parameters":{"binary_data_output":true}}'
+    async with serving(python_model()) as client:
+        headers = {"inference-header-content-length": str(len(head))}
+        answer = await client.post("/v2/models/echo/infer", content=head + b"\x00\x3c\x00\x40", headers=headers)
+    length = int(answer.headers["inference-header-content-length"])
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.content[length:] == b"\x00\x3c\x00\x40"
+
+
+async def test_metrics_count_requests_by_status_and_rows(iris, serving):
+    async with serving(iris) as client:
+        await client.post("/v2/models/iris/infer", json={"inputs": [FLOWER]})
+        await client.post("/v2/models/iris/infer", content=b"{")
+        text = (await client.get("/metrics")).text
+    assert 'slipway_serving_requests_total{code="200",model="iris"} 1.0' in text
+    assert 'slipway_serving_requests_total{code="400",model="iris"} 1.0' in text
+    assert 'slipway_serving_batch_rows_sum{model="iris"} 1.0' in text
+    assert 'slipway_serving_requests_in_flight{model="iris"} 0.0' in text
+    assert 'slipway_serving_model_ready{model="iris"} 1.0' in text
+
+
+async def test_loading_draining_and_unloading_are_503_but_alive(iris):
+    metrics = Metrics()
+    model = ServedModel(find_model(iris), metrics)
+    app = App(Repository([model]), metrics)
+    transport = httpx2.ASGITransport(app=app)
+
+    async def statuses(client):
+        posts = [await client.post("/v2/models/iris/infer", json={"inputs": [FLOWER]}), await client.get("/predict")]
+        gets = [await client.get(path) for path in ("/v2/health/ready", "/v2/models/iris/ready", "/v2/health/live")]
+        return [answer.status_code for answer in posts + gets]
+
+    async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
+        assert await statuses(client) == [503, 503, 503, 503, 200]
+        await model.load()
+        assert await statuses(client) == [200, 200, 200, 200, 200]
+        app.draining = True
+        assert await statuses(client) == [200, 200, 503, 503, 200]
+        assert (await client.get("/v2")).headers["connection"] == "close"
+        model.unload()
+        assert await statuses(client) == [503, 503, 503, 503, 200]
+        assert (await client.get("/predict")).headers["retry-after"] == "1"

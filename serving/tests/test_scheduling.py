@@ -1,0 +1,142 @@
+"""Who runs when, and with whom."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from slipway_serving.errors import InvalidInputError, OverloadedError, UnavailableError
+from slipway_serving.runtimes.base import Inference
+from slipway_serving.scheduling import ThreadScheduler
+from slipway_serving.signature import Signature
+
+
+class Gated:
+    """Doubles its input, once the gate is open; refuses batches that hold a negative number."""
+
+    signature = Signature()
+
+    def __init__(self):
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.calls = []
+
+    def infer(self, request):
+        self.entered.set()
+        self.gate.wait()
+        x = request.inputs["x"]
+        self.calls.append(len(x))
+        if (x < 0).any():
+            raise InvalidInputError("negative")
+        return {"y": x * 2}
+
+    def close(self):
+        self.gate.set()
+
+
+def rows(*values, width=1):
+    return Inference({"x": np.array([[value] * width for value in values], dtype=np.float32)})
+
+
+@pytest.fixture
+async def gated():
+    """A scheduler whose only instance is busy until the gate opens, and a list of what it observed."""
+    model = Gated()
+    observed = []
+    scheduler = ThreadScheduler(model, lambda *seen: observed.append(seen), batch_size=8, queue_size=10)
+    first = scheduler.submit(rows(0))
+    await asyncio.to_thread(model.entered.wait)
+    yield scheduler, model, observed
+    model.gate.set()
+    await first
+    scheduler.close()
+
+
+async def test_what_queued_meanwhile_shares_one_call_and_everybody_gets_their_own_rows(gated):
+    scheduler, model, observed = gated
+    futures = [scheduler.submit(rows(1)), scheduler.submit(rows(2, 3)), scheduler.submit(rows(4))]
+    assert scheduler.depth == 3
+    model.gate.set()
+    answers = [(await future)["y"].ravel().tolist() for future in futures]
+    assert answers == [[2], [4, 6], [8]]
+    assert model.calls == [1, 4]
+    assert [seen[2] for seen in observed] == [1, 4]
+
+
+async def test_a_batch_never_exceeds_its_size_but_a_large_request_runs_alone(gated):
+    scheduler, model, _ = gated
+    futures = [scheduler.submit(rows(*range(20))), scheduler.submit(rows(*range(5))), scheduler.submit(rows(*range(4)))]
+    model.gate.set()
+    answers = [len((await future)["y"]) for future in futures]
+    assert answers == [20, 5, 4]
+    assert model.calls == [1, 20, 5, 4]
+
+
+async def test_only_equal_shapes_share_a_call_and_none_is_starved(gated):
+    scheduler, model, _ = gated
+    futures = [scheduler.submit(rows(index, width=1 + index % 2)) for index in range(6)]
+    model.gate.set()
+    answers = [(await future)["y"].shape for future in futures]
+    assert answers == [(1, 1 + index % 2) for index in range(6)]
+    assert model.calls == [1, 3, 3]
+
+
+async def test_a_poisoned_request_fails_alone(gated):
+    scheduler, model, _ = gated
+    futures = [scheduler.submit(rows(value)) for value in (1, -1, 2)]
+    model.gate.set()
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert answers[0]["y"].tolist() == [[2]]
+    assert isinstance(answers[1], InvalidInputError)
+    assert answers[2]["y"].tolist() == [[4]]
+
+
+async def test_a_full_queue_refuses_and_a_cancelled_request_never_runs(gated):
+    scheduler, model, _ = gated
+    futures = [scheduler.submit(rows(index)) for index in range(10)]
+    with pytest.raises(OverloadedError):
+        scheduler.submit(rows(1))
+    for future in futures[:9]:
+        future.cancel()
+    model.gate.set()
+    assert (await futures[9])["y"].tolist() == [[18]]
+    assert model.calls == [1, 1]
+
+
+async def test_closing_refuses_what_waits_and_answers_what_runs(gated):
+    scheduler, model, _ = gated
+    waiting = scheduler.submit(rows(1))
+    scheduler.close()
+    with pytest.raises(UnavailableError):
+        await waiting
+    with pytest.raises(UnavailableError):
+        scheduler.submit(rows(1))
+    model.gate.set()
+
+
+async def test_a_model_that_does_not_keep_rows_is_run_request_by_request():
+    class Sum:
+        signature = Signature()
+
+        def infer(self, request):
+            return {"y": request.inputs["x"].sum(keepdims=True)}
+
+        def close(self):
+            pass
+
+    scheduler = ThreadScheduler(Sum(), lambda *_: None, batch_size=8)
+    futures = [scheduler.submit(rows(index, index)) for index in range(4)]
+    assert [(await future)["y"].item() for future in futures] == [0, 2, 4, 6]
+    scheduler.close()
+
+
+async def test_several_instances_answer_everybody():
+    model = Gated()
+    model.gate.set()
+    scheduler = ThreadScheduler(model, lambda *_: None, instances=3, batch_size=4)
+    futures = [scheduler.submit(rows(index)) for index in range(200)]
+    assert [(await future)["y"].item() for future in futures] == [index * 2 for index in range(200)]
+    scheduler.close()
