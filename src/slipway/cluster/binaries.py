@@ -68,7 +68,21 @@ def _installed() -> Iterator[Path]:
         yield place
     if found := importlib.util.find_spec("slipway_node"):
         for location in found.submodule_search_locations or []:
-            yield Path(location) / "bin"
+            yield _linked(Path(location) / "bin")
+
+
+def _linked(wheel: Path) -> Path:
+    """A directory of links into an installed wheel, which has the one binary once and none of its other names."""
+    place = cache() / "node" / f"wheel-{hashlib.sha256(str(wheel).encode()).hexdigest()[:16]}"
+    place.mkdir(parents=True, exist_ok=True)
+    names = {path.name: path for path in wheel.iterdir()}
+    names |= dict.fromkeys(build.NODE_COMMANDS, wheel / build.NODE_BINARY)
+    for name, target in names.items():
+        link = place / name
+        if not link.is_symlink() or link.readlink() != target:
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+    return place
 
 
 def _cached() -> Path:

