@@ -14,7 +14,7 @@ import msgspec
 
 from slipway.api.quantity import parse_quantity
 
-_MERGE_KEYS: dict[str, tuple[str, ...]] = {
+MERGE_KEYS: dict[str, tuple[str, ...]] = {
     "containers": ("name",),
     "initContainers": ("name",),
     "volumes": ("name",),
@@ -68,14 +68,15 @@ def _covers_member(live: Mapping[str, Any], key: str, desired: Any, field: str) 
 
 
 def _covers_list(live: list[Any], desired: list[Any], field: str) -> bool:
-    if field in _MERGE_KEYS and all(isinstance(item, Mapping) for item in live + desired):
-        found = {_identity(item, field): item for item in live}
-        return all(covers(found.get(_identity(item, field)), item) for item in desired)
+    if field in MERGE_KEYS and all(isinstance(item, Mapping) for item in live + desired):
+        found = {identity(item, field): item for item in live}
+        return all(covers(found.get(identity(item, field)), item) for item in desired)
     return len(live) == len(desired) and all(covers(was, item) for was, item in zip(live, desired, strict=True))
 
 
-def _identity(item: Mapping[str, Any], field: str) -> tuple[Any, ...]:
-    return tuple(item.get(key, _DEFAULTS.get(key)) for key in _MERGE_KEYS[field])
+def identity(item: Mapping[str, Any], field: str) -> tuple[Any, ...]:
+    """What tells an item of the list `field` apart."""
+    return tuple(item.get(key, _DEFAULTS.get(key)) for key in MERGE_KEYS[field])
 
 
 def _same_quantity(live: Any, desired: Any) -> bool:

@@ -25,7 +25,7 @@ class Manager:
 
     With `lease`, stores are kept warm in every replica and controllers run in the one that leads; without, at once.
     `namespace` is the scope of all stores that name no other; None is the whole cluster. With `port`, probes and
-    metrics are answered on `host:port`: `/healthz`, `/readyz`, `/metrics`. Port 0 takes a free one; `port` then says which.
+    metrics are answered on `host:port`: `/healthz`, `/readyz`, `/metrics`; 0 takes a free port, `port` says which.
     """
 
     def __init__(

@@ -1,0 +1,48 @@
+"""An event loop whose time jumps to the next timer as soon as there is nothing to do."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready:
+            if timeout is None:
+                raise RuntimeError("Every task waits, and there is no timer: nothing can happen any more.")
+            self.now += timeout
+        return ready
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """Starts at second 0. Not for anything that waits for a real socket, process or thread."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.now
+
+
+def virtual_time(test: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
+    """Makes an asynchronous test an ordinary one that runs in a `VirtualTimeLoop` of its own."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            return runner.run(test(*args, **kwargs))
+
+    return run
