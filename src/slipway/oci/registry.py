@@ -48,6 +48,7 @@ class RegistryClient:
         """`tls` also means a registry of our own, which no proxy stands before; `pause` waits between attempts."""
         self.url = url.rstrip("/")
         self._pause = pause
+        self._homes: dict[str, str] = {}  # where each blob was seen: the registry can share it with other repositories
         self._http = httpx2.Client(
             base_url=self.url,
             verify=tls or True,
@@ -108,19 +109,21 @@ class RegistryClient:
         self, repository: str, digest: str, size: int, read: Callable[[], Iterator[bytes]], report: Report
     ) -> None:
         """One blob, in one request after the one that asks where to; from the beginning again when that broke off."""
+        sent = _Counted(size, read, report)
         there = self._send("HEAD", f"/v2/{repository}/blobs/{digest}")
-        if there.status_code == httpx2.codes.OK:
-            report(size)
-            return
-        self._expect(there, httpx2.codes.NOT_FOUND)
-        sent = _Counted(read, report)
-        answer = self._again(lambda: self._put_blob(repository, digest, size, sent))
-        self._expect(answer, httpx2.codes.CREATED)
+        if there.status_code != httpx2.codes.OK:
+            self._expect(there, httpx2.codes.NOT_FOUND)
+            answer = self._again(lambda: self._put_blob(repository, digest, size, sent))
+            self._expect(answer, httpx2.codes.CREATED)
+        self._homes[digest] = repository
+        sent.done()
 
     def _put_blob(self, repository: str, digest: str, size: int, content: _Counted) -> httpx2.Response:
-        begun = self._http.post(f"/v2/{repository}/blobs/uploads/")
+        home = self._homes.get(digest)
+        mount = {"mount": digest, "from": home} if home else {}
+        begun = self._http.post(f"/v2/{repository}/blobs/uploads/", params=mount)
         if begun.status_code != httpx2.codes.ACCEPTED or "Location" not in begun.headers:
-            return begun
+            return begun  # refused, or shared: then it is there
         place = begun.request.url.join(begun.headers["Location"]).copy_merge_params({"digest": digest})
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         return self._http.put(place, content=content.blocks(), headers=headers)
@@ -192,9 +195,10 @@ def check_name(repository: str, tag: str) -> None:
 
 
 class _Counted:
-    """A content that reports each block once, however often it is sent again."""
+    """A content that reports each block once, however often it is sent, and also what need not be sent."""
 
-    def __init__(self, read: Callable[[], Iterator[bytes]], report: Report) -> None:
+    def __init__(self, size: int, read: Callable[[], Iterator[bytes]], report: Report) -> None:
+        self._size = size
         self._read = read
         self._report = report
         self._reported = 0
@@ -204,9 +208,15 @@ class _Counted:
         for block in self._read():
             yield block
             sent += len(block)
-            if sent > self._reported:
-                self._report(sent - self._reported)
-                self._reported = sent
+            self._reach(sent)
+
+    def done(self) -> None:
+        self._reach(self._size)
+
+    def _reach(self, count: int) -> None:
+        if count > self._reported:
+            self._report(count - self._reported)
+            self._reported = count
 
 
 def _hopeless(error: Exception) -> bool:

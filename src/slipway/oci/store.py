@@ -57,6 +57,10 @@ class ImageStore:
         path = self._put(layer.digest, layer.read())
         return Layer.of_file(layer.media_type, layer.digest, layer.diff_id, path)
 
+    def path(self, layer: Layer) -> Path:
+        """The file of a layer that is kept here."""
+        return self._path(layer.digest)
+
     def export(self, name: str, reference: str, path: Path) -> None:
         """Writes one image as an OCI archive that `ctr images import` reads as `reference`."""
         image = self.read(name)
