@@ -18,6 +18,7 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
+from slipway.cli.output import plain
 from slipway.cli.terminal import say
 from slipway.client import errors as client
 from slipway.cluster.errors import ClusterError
@@ -39,31 +40,30 @@ def present(error: Exception, *, debug: bool) -> int:
     """Tells a person what happened, on standard error, in five lines at most; returns the exit code."""
     if debug:
         traceback.print_exception(error)
-    lines, code = _describe(error)
-    for line in [line for line in lines if line][:MOST_LINES]:
-        say(line)
+    message, hint, code = _describe(error)
+    for line in [*message.splitlines()[: MOST_LINES - 1], hint]:
+        if line:
+            say(plain(line))
     return code
 
 
-def _describe(error: Exception) -> tuple[list[str], int]:
-    """The lines to show and the exit code."""
+def _describe(error: Exception) -> tuple[str, str, int]:
+    """What happened, what to do, and the exit code."""
     if isinstance(error, client.SlipwayError):
-        return [f"slipway: {error.message}", error.hint], _CODES.get(type(error), FAILED)
+        return f"slipway: {error.message}", error.hint, _CODES.get(type(error), FAILED)
     if hasattr(error, "format_message"):  # Typer's: the command line itself is wrong
         return _usage(error)
     if isinstance(error, ClusterError):
-        return [f"slipway: {error.message}", error.hint], FAILED
+        return f"slipway: {error.message}", error.hint, FAILED
     reason = " ".join(str(error).split()) or "no message"
-    return [
-        f"slipway: this is a bug in slipway: {type(error).__name__}: {reason}",
-        "Run the command again with --debug to see where, and report it.",
-    ], FAILED
+    said = f"slipway: this is a bug in slipway: {type(error).__name__}: {reason}"
+    return said, "Run the command again with --debug to see where, and report it.", FAILED
 
 
-def _usage(error: Any) -> tuple[list[str], int]:
+def _usage(error: Any) -> tuple[str, str, int]:
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         say(error.format_message())
-        return [], int(error.exit_code)
+        return "", "", int(error.exit_code)
     path = context.command_path if context else "slipway"
-    return [f"slipway: {' '.join(error.format_message().split())}", f"See `{path} --help`."], int(error.exit_code)
+    return f"slipway: {' '.join(error.format_message().split())}", f"See `{path} --help`.", int(error.exit_code)

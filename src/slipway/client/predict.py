@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -60,7 +61,9 @@ def _read(data: str) -> tuple[str, str]:
     """The text and where it came from."""
     if not data.startswith("@"):
         return data, "--data"
-    path = Path("/dev/stdin" if data == "@-" else data[1:])
+    if data == "@-":
+        return sys.stdin.read(), "standard input"
+    path = Path(data[1:])
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:

@@ -67,7 +67,7 @@ class Upload:
         return f"oci://{self.registry.name}/{self.repository}@{self.image.digest}"
 
     def send(self, progress: Progress) -> str:
-        """Sends what the registry does not have yet; returns the URI. `FailedError` when the registry does not take it."""
+        """Sends what the registry does not have yet; returns the URI. `FailedError` when it is not taken."""
         try:
             with self.registry.client() as client:
                 push(self.image, client, self.repository, self.tag, progress)

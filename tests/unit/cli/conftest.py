@@ -1,3 +1,7 @@
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -17,7 +21,7 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def slipway(home):  # noqa: ARG001  # the command line of a user with nothing
+def slipway(home):
     """Runs a command line; returns exit code, standard output and standard error."""
 
     def run(*arguments: object, stdin: str = ""):
@@ -49,3 +53,52 @@ def _write_kubeconfig(path, server, *contexts, namespace=None):
     }
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+class Answers:
+    """An API server that gives the answers that it was told to, and keeps what it was asked."""
+
+    def __init__(self):
+        self.answers = {}
+        self.asked = []
+        self.url = ""
+
+    def on(self, method, path, status, body):
+        """Answers requests to this path, whatever their query, with this status and JSON."""
+        self.answers[method, path] = (status, body)
+
+    def answer(self, method, target, body):
+        path, _, query = target.partition("?")
+        self.asked.append((method, path, query, json.loads(body) if body else None))
+        return self.answers.get((method, path), (404, {"reason": "NotFound", "message": f"{path} not found"}))
+
+
+@pytest.fixture
+def api(home, write_kubeconfig, monkeypatch):
+    """The current context's API server, on loopback."""
+    answers = Answers()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _any(self):
+            length = int(self.headers.get("Content-Length", 0))
+            status, body = answers.answer(self.command, self.path, self.rfile.read(length))
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815  # http.server's names
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        answers.url = f"http://127.0.0.1:{server.server_port}"
+        config = write_kubeconfig(home / "config", answers.url, "prod", namespace="ml")
+        monkeypatch.setenv("KUBECONFIG", str(config))
+        yield answers
+        server.shutdown()
+        thread.join()

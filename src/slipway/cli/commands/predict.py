@@ -81,7 +81,7 @@ async def _through_api(client: AsyncClient, name: str, ask: Question) -> bytes:
 
 
 def _pretty(body: bytes) -> str:
-    """JSON on one line, so that it can be piped, unless it is an example for people."""
+    """JSON over several lines, anything else as it is."""
     text = body.decode("utf-8", "replace")
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)

@@ -1,0 +1,96 @@
+"""`slipway status`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from slipway.cli import output
+from slipway.cli.commands import cluster as local
+from slipway.cli.commands.list import table
+from slipway.cli.options import ContextName, Format, KubeconfigFile, Output
+from slipway.cli.session import connected, run
+from slipway.cli.target import Target, Where, resolve
+from slipway.client.platform import PlatformState, platform_state
+from slipway.cluster import lifecycle
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def status(
+    *,
+    out: Output = Format.TABLE,
+    context: ContextName = None,
+    kubeconfig: KubeconfigFile = None,
+) -> None:
+    """Show the cluster's components, the platform and the model services, and what is wrong.
+
+    Exit code 1 when a component of the cluster or of the platform is not healthy.
+    """
+    target = resolve(Where(context, kubeconfig))
+    facts = lifecycle.status(target.cluster) if target.cluster else None
+    state = None if facts and not facts.running else run(_read(target))
+    if out in {Format.JSON, Format.YAML}:
+        output.document(_document(target, facts, state), out)
+    else:
+        _print(target, facts, state)
+    if not _healthy(facts, state):
+        raise typer.Exit(1)
+
+
+async def _read(target: Target) -> PlatformState:
+    async with connected(target) as client:
+        return await platform_state(client)
+
+
+def _healthy(facts: lifecycle.ClusterStatus | None, state: PlatformState | None) -> bool:
+    cluster = facts is None or local.healthy(facts)
+    return cluster and state is not None and state.installed and all(part.healthy for part in state.parts)
+
+
+def _print(target: Target, facts: lifecycle.ClusterStatus | None, state: PlatformState | None) -> None:
+    output.line(f"Cluster {target.context} at {target.server}")
+    if facts:
+        local.show(facts)
+    if state is None:
+        output.line(f"\nThe cluster is stopped. Start it: slipway cluster start {target.cluster}")
+        return
+    output.line("\nPlatform")
+    if not state.installed:
+        output.line("Not installed. Install it: slipway up")
+    if state.parts:
+        output.table(
+            ["PART", "NAMESPACE", "READY", "VERSION", "WHY"],
+            [
+                [part.name, part.namespace, f"{part.ready}/{part.wanted}", part.version, part.why]
+                for part in state.parts
+            ],
+        )
+    if state.services:
+        output.line("\nModel services")
+        table(list(state.services), wide=True, namespaces=True)
+
+
+def _document(target: Target, facts: lifecycle.ClusterStatus | None, state: PlatformState | None) -> dict[str, Any]:
+    """The same for programs."""
+    parts = [
+        {
+            "name": part.name,
+            "namespace": part.namespace,
+            "ready": part.ready,
+            "wanted": part.wanted,
+            "version": part.version,
+        }
+        for part in (state.parts if state else ())
+    ]
+    return {
+        "apiVersion": "cli.slipway.dev/v1",
+        "kind": "Status",
+        "context": target.context,
+        "server": target.server,
+        "cluster": local.as_document(facts) if facts else None,
+        "platform": {"installed": bool(state and state.installed), "parts": parts},
+        "services": [output.without_managers(item) for item in (state.services if state else ())],
+    }
