@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -228,3 +229,15 @@ def test_nothing_is_imported_that_the_model_does_not_need():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_onnx_runtime_sends_nothing_home_and_writes_nothing(iris, tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from slipway_serving.config import ModelConfig; "
+        "from slipway_serving.runtimes.onnx import load; load(Path(sys.argv[1]), ModelConfig())"
+    )
+    environment = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", program, str(iris / "model.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stderr == ""
+    assert list(tmp_path.rglob("*")) == []

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# The official builds report to their maker otherwise, and keep a device id in the home directory; read at import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime as ort  # type: ignore[import-untyped]  # it has no types
 
 from slipway_serving.config import ModelConfig

@@ -35,10 +35,8 @@ class SklearnRuntime:
         data = request.inputs[self._input.name]
         data = text_array(data) if data.dtype == np.object_ else data.astype(self._input.datatype.dtype, copy=False)
         outputs: Tensors = {}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="X does not have valid feature names")
-            for name in request.outputs or self._defaults:
-                outputs[name] = self._call(name, data)
+        for name in request.outputs or self._defaults:
+            outputs[name] = self._call(name, data)
         return outputs
 
     def _call(self, method: str, data: Array) -> Array:
@@ -54,6 +52,8 @@ class SklearnRuntime:
 
 
 def load(path: Path, config: ModelConfig) -> SklearnRuntime:
+    # Arrays never carry column names, and saying so at every call would be slow and not safe between threads.
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
     estimator = _read(path, config)
     methods = [method for method in _METHODS if hasattr(estimator, method)]
     if not methods:
