@@ -55,8 +55,12 @@ def _write_kubeconfig(path, server, *contexts, namespace=None):
     return path
 
 
+REGISTRY = {"HEAD": 404, "POST": 202, "PUT": 201}
+"""How a registry answers that has nothing yet and takes everything."""
+
+
 class Answers:
-    """An API server that gives the answers that it was told to, and keeps what it was asked."""
+    """An API server, and a registry, that gives the answers that it was told to, and keeps what it was asked."""
 
     def __init__(self):
         self.answers = {}
@@ -69,6 +73,9 @@ class Answers:
 
     def answer(self, method, target, body):
         path, _, query = target.partition("?")
+        if path.startswith("/v2/"):
+            self.asked.append((method, path, query, None))
+            return REGISTRY[method], b""
         self.asked.append((method, path, query, json.loads(body) if body else None))
         return self.answers.get((method, path), (404, {"reason": "NotFound", "message": f"{path} not found"}))
 
@@ -85,10 +92,11 @@ def api(home, write_kubeconfig, monkeypatch):
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
+            self.send_header("Location", "/v2/upload")
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815  # http.server's names
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815  # http.server's names
 
         def log_message(self, *_):
             pass

@@ -218,6 +218,47 @@ def test_deploy_of_a_file(slipway, iris, home):
     assert iris.asked[-1][3]["metadata"] == {"name": "iris", "namespace": "ml"}
 
 
+@pytest.fixture
+def skops(home):
+    (home / "model.skops").write_bytes(b"x")
+    return home / "model.skops"
+
+
+def test_deploy_of_a_local_model_checks_then_stores_then_applies(slipway, iris, skops):
+    iris.on("PATCH", f"{SERVICES}/iris", 200, service())
+    result = slipway("deploy", "iris", skops, "--registry", f"{iris.url}/team", "--no-wait")
+    assert result.exit_code == 0, result.stderr
+    asked = [(method, path) for method, path, *_ in iris.asked if method in {"PATCH", "PUT"} and path != "/v2/upload"]
+    assert asked == [
+        ("PATCH", f"{SERVICES}/iris"),
+        ("PUT", "/v2/team/iris/manifests/latest"),
+        ("PATCH", f"{SERVICES}/iris"),
+    ]
+    model = iris.asked[-1][3]["spec"]["model"]
+    assert model["uri"].startswith(f"oci://{iris.url.removeprefix('http://')}/team/iris@sha256:")
+    assert model["format"] == "sklearn"
+
+
+def test_nothing_is_stored_when_the_api_server_refuses_the_service(slipway, iris, skops):
+    iris.on("PATCH", f"{SERVICES}/iris", 422, status("Invalid", "no"))
+    assert slipway("deploy", "iris", skops, "--registry", iris.url).exit_code == 1
+    assert not [path for _, path, *_ in iris.asked if path.startswith("/v2/")]
+
+
+def test_push_prints_the_uri_and_nothing_else(slipway, api, skops):
+    result = slipway("push", skops, "iris:v2", "--registry", f"{api.url}/team")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"oci://{api.url.removeprefix('http://')}/team/iris@sha256:")
+    assert len(result.stdout.splitlines()) == 1
+    assert api.asked[-1][1] == "/v2/team/iris/manifests/v2"
+
+
+def test_registry_that_does_not_answer(slipway, skops, api, unused_tcp_port):
+    result = slipway("push", skops, "iris", "--registry", f"http://127.0.0.1:{unused_tcp_port}")
+    assert result.exit_code == 1
+    assert "cannot be reached" in result.stderr
+
+
 def test_dry_run_changes_nothing(slipway, iris):
     iris.on("PATCH", f"{SERVICES}/iris", 200, service())
     result = slipway("deploy", "iris", MODEL, "--dry-run")
