@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from slipway.kit.client import ApiError, Client, Expired, Invalid, NotFound, Unreachable, WatchEvent
+from slipway.kit.consistency import newer
 from slipway.kit.metrics import Metrics
 from slipway.kit.objects import Key, Manifest, key_of
 from slipway.kit.store import Store
@@ -144,6 +145,8 @@ class Reflector:
 
     def _follow(self, event: WatchEvent) -> None:
         version = event.object["metadata"]["resourceVersion"]
+        if version.isdecimal() and not newer(version, self._version or ""):
+            return  # delivered before
         if event.type == "BOOKMARK":
             self.store.reached(version)
         elif event.type == "DELETED":

@@ -1,4 +1,4 @@
-"""An API server in memory, as a `Client`: what controllers can notice of the real one, and each way that it can fail."""
+"""An API server in memory, as a `Client`: what controllers notice of the real one, and each way that it can fail."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class ApiServer:
     """Speaks list, watch, resource versions, 410, conflicts, server-side apply, finalizers and garbage collection.
 
     `fault` is called with each request before it is carried out, `fault_after` before it is answered, and `on_event`
-    with each watch event before it is delivered, to give the events to deliver in its place; what they raise is what the
-    caller sees. `streaming=False` is a server that refuses streaming lists. Kinds in `missing` are not installed.
+    with each watch event before it is delivered, to give the events to deliver in its place; what they raise is what
+    the caller sees. `streaming=False` is a server that refuses streaming lists. Kinds in `missing` are not installed.
     `default` changes an object as defaulting would, on each write. `calls` is every request so far.
     """
 

@@ -1,0 +1,496 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slipway.kit.apply import Applier
+from slipway.kit.client import ApiError, Conflict, Unreachable
+from slipway.kit.controller import Controller, Result, TerminalError
+from slipway.kit.lease import LeaseConfig, LeaseLost
+from slipway.kit.manager import Manager
+from slipway.kit.objects import CONFIG_MAP, DEPLOYMENT, HTTP_ROUTE, LEASE, MODEL_SERVICE, POD, SERVICE, Key, Manifest
+from slipway.kit.status import write_status
+from slipway.kit.store import Store, keep
+from slipway.kit.testing import ApiServer, Call, virtual_time
+
+KEY = Key("default", "iris")
+
+
+def service(name: str = "iris", replicas: int = 1, *, exposed: bool = True) -> Manifest:
+    return {
+        "apiVersion": MODEL_SERVICE.api_version,
+        "kind": MODEL_SERVICE.kind,
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"replicas": replicas, "exposed": exposed},
+    }
+
+
+def children(owner: Manifest) -> list[Manifest]:
+    metadata = {"name": owner["metadata"]["name"], "namespace": owner["metadata"]["namespace"]}
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": owner["spec"]["replicas"]}}
+    exposed = {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80}]}}
+    wanted = [deployment, exposed] if owner["spec"]["exposed"] else [deployment]
+    return [{**child, "metadata": dict(metadata)} for child in wanted]
+
+
+class Small:
+    """A controller as real ones are: children from the object, and a status from the children."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._client = manager.client
+        self._services = manager.store(MODEL_SERVICE)
+        self._deployments = manager.store(DEPLOYMENT)
+        self._applier = Applier(manager.client, manager.find_store)
+        self.stale = 0
+
+    async def reconcile(self, key: Key) -> Result:
+        owner = self._services.get(key)
+        if owner is None:
+            return Result()
+        await self._applier.apply_children(owner, children(owner), prune_kinds=[DEPLOYMENT, SERVICE])
+        deployment = self._deployments.get(key)
+        ready = (deployment or {}).get("spec", {}).get("replicas", 0)
+        await write_status(self._client, MODEL_SERVICE, owner, {"replicas": ready})
+        return Result()
+
+
+class Scripted:
+    """Does with each key what it is told."""
+
+    def __init__(self, act: Callable[[Key], Result | Exception]) -> None:
+        self.keys: list[tuple[float, str]] = []
+        self._act = act
+
+    async def reconcile(self, key: Key) -> Result:
+        self.keys.append((asyncio.get_running_loop().time(), key.name))
+        outcome = self._act(key)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+@asynccontextmanager
+async def running(manager: Manager) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(manager.run())
+    await asyncio.sleep(1)
+    try:
+        yield task
+    finally:
+        manager.stop()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def small(server: ApiServer) -> Manager:
+    manager = Manager(server)
+    manager.add(Controller(MODEL_SERVICE, Small(manager)).owns(DEPLOYMENT, SERVICE))
+    return manager
+
+
+def assert_settled(server: ApiServer) -> None:
+    """The children are what the objects say, no more and no less, and so is the status."""
+    owners = server.objects(MODEL_SERVICE)
+    deployments, services = server.objects(DEPLOYMENT), server.objects(SERVICE)
+    assert set(deployments) == set(owners)
+    assert set(services) == {key for key, owner in owners.items() if owner["spec"]["exposed"]}
+    for key, owner in owners.items():
+        assert deployments[key]["spec"] == {"replicas": owner["spec"]["replicas"]}
+        assert owner["status"] == {"replicas": owner["spec"]["replicas"]}
+
+
+@virtual_time
+async def test_children_follow_their_owner_and_come_back():
+    server = ApiServer()
+    server.put(MODEL_SERVICE, service("there-before"))
+    async with running(small(server)):
+        server.put(MODEL_SERVICE, service("iris", 3))
+        await asyncio.sleep(1)
+        assert_settled(server)
+        server.remove(DEPLOYMENT, KEY)
+        server.put(MODEL_SERVICE, service("there-before", 2, exposed=False))
+        await asyncio.sleep(1)
+        assert_settled(server)
+        server.remove(MODEL_SERVICE, KEY)
+        await asyncio.sleep(1)
+        assert_settled(server)
+        server.calls.clear()
+        await asyncio.sleep(50)
+        assert server.writes == []
+
+
+@virtual_time
+async def test_a_second_process_writes_nothing():
+    server = ApiServer()
+    for number in range(5):
+        server.put(MODEL_SERVICE, service(f"s{number}"))
+    async with running(small(server)):
+        pass
+    assert_settled(server)
+    server.calls.clear()
+    async with running(small(server)):
+        pass
+    assert server.writes == []
+
+
+@virtual_time
+async def test_no_reconcile_decides_on_a_cache_older_than_its_own_writes():
+    server = ApiServer()
+    manager = Manager(server)
+    services = manager.store(MODEL_SERVICE)
+    seen: list[int] = []
+
+    class Counting:
+        async def reconcile(self, key: Key) -> Result:
+            owner = services.get(key)
+            assert owner is not None
+            count = owner.get("status", {}).get("count", 0)
+            seen.append(count)
+            if count < 5:
+                await write_status(server, MODEL_SERVICE, owner, {"count": count + 1})
+            return Result(requeue_after=0.01)
+
+    held: list[Manifest] = []
+    deliver = server.on_event
+
+    def late(event):
+        held.append(event.object)
+        return deliver(event)
+
+    server.on_event = late
+    manager.add(Controller(MODEL_SERVICE, Counting()))
+    store_put = services.put
+    services.put = lambda manifest: asyncio.get_running_loop().call_later(3, store_put, manifest)  # type: ignore[method-assign]
+    async with running(manager):
+        server.put(MODEL_SERVICE, service())
+        await asyncio.sleep(60)
+    assert seen[:6] == [0, 1, 2, 3, 4, 5]
+    assert len([call for call in server.writes if call.subresource == "status"]) == 5
+
+
+@virtual_time
+async def test_the_cache_is_not_waited_for_forever():
+    server = ApiServer()
+    manager = Manager(server)
+    services = manager.store(MODEL_SERVICE)
+    times: list[float] = []
+
+    class Writing:
+        async def reconcile(self, key: Key) -> Result:
+            times.append(asyncio.get_running_loop().time())
+            owner = services.get(key)
+            assert owner is not None
+            await write_status(server, MODEL_SERVICE, owner, {"at": times[-1]})
+            return Result(requeue_after=1)
+
+    server.put(MODEL_SERVICE, service())
+    manager.add(Controller(MODEL_SERVICE, Writing()))
+    services.put = lambda _: None  # type: ignore[method-assign]
+    async with running(manager):
+        await asyncio.sleep(30)
+    assert [round(after - before) for before, after in zip(times[:-1], times[1:], strict=True)][:2] == [10, 10]
+
+
+@virtual_time
+async def test_each_outcome_of_a_reconcile(caplog: pytest.LogCaptureFixture):
+    server = ApiServer()
+    outcomes: dict[str, Result | Exception] = {
+        "fine": Result(),
+        "again": Result(requeue_after=20),
+        "terminal": TerminalError("the format is unknown"),
+        "conflict": Conflict(409, "Conflict", "modified"),
+        "down": Unreachable("connection refused"),
+        "bug": KeyError("spec"),
+    }
+    for name in outcomes:
+        server.put(MODEL_SERVICE, service(name))
+    manager = Manager(server)
+    scripted = Scripted(lambda key: outcomes[key.name])
+    manager.add(Controller(MODEL_SERVICE, scripted))
+    with caplog.at_level(logging.WARNING):
+        async with running(manager):
+            await asyncio.sleep(28)
+    count = {name: sum(name == seen for _, seen in scripted.keys) for name in outcomes}
+    assert count["fine"] == count["terminal"] == 1
+    assert count["again"] == 2
+    assert count["bug"] == count["down"] == count["conflict"] == 12
+    assert "modelservice default/terminal: the format is unknown" in caplog.text
+    assert "modelservice default/bug failed" in caplog.text
+    assert "KeyError" in caplog.text
+    assert "default/conflict" not in caplog.text
+    value = manager.metrics.registry.get_sample_value
+    labels = {"controller": "modelservice"}
+    assert value("controller_runtime_reconcile_total", {**labels, "result": "success"}) == 1
+    assert value("controller_runtime_reconcile_total", {**labels, "result": "requeue_after"}) == 2
+    assert value("controller_runtime_reconcile_total", {**labels, "result": "error"}) == 37
+    assert value("controller_runtime_reconcile_errors_total", labels) == 37
+    assert value("controller_runtime_terminal_reconcile_errors_total", labels) == 1
+    assert value("controller_runtime_reconcile_time_seconds_count", labels) == 40
+    assert value("controller_runtime_active_workers", labels) == 0
+    assert value("controller_runtime_max_concurrent_reconciles", labels) == 4
+
+
+@virtual_time
+async def test_a_reconcile_that_hangs_is_cut_off():
+    server = ApiServer()
+    server.put(MODEL_SERVICE, service())
+    manager, calls = Manager(server), list[float]()
+
+    class Hanging:
+        async def reconcile(self, _key: Key) -> Result:
+            calls.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(10_000)
+            return Result()
+
+    manager.add(Controller(MODEL_SERVICE, Hanging(), workers=1))
+    async with running(manager):
+        await asyncio.sleep(310)
+    assert len(calls) == 2
+
+
+@virtual_time
+async def test_watched_objects_are_mapped_to_keys_before_and_after():
+    server = ApiServer()
+    server.put(MODEL_SERVICE, service("one"))
+    server.put(MODEL_SERVICE, service("two"))
+    manager = Manager(server)
+    scripted = Scripted(lambda _: Result())
+    manager.add(
+        Controller(MODEL_SERVICE, scripted).watches(
+            CONFIG_MAP, lambda manifest: [Key("default", manifest["data"]["for"])]
+        )
+    )
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "default"}}
+    async with running(manager):
+        scripted.keys.clear()
+        server.put(CONFIG_MAP, {**config, "data": {"for": "one"}})
+        await asyncio.sleep(1)
+        assert [name for _, name in scripted.keys] == ["one"]
+        server.put(CONFIG_MAP, {**config, "data": {"for": "two"}})
+        await asyncio.sleep(1)
+        assert [name for _, name in scripted.keys] == ["one", "one", "two"]
+        server.put(CONFIG_MAP, {**config, "data": {}})
+        server.put(CONFIG_MAP, {**config, "data": {"for": "two"}})
+        await asyncio.sleep(1)
+        assert [name for _, name in scripted.keys][3:] == ["two", "two"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ({"apiVersion": "slipway.dev/v1alpha1", "kind": "ModelService", "controller": True}, ["iris"]),
+        ({"apiVersion": "slipway.dev/v1beta1", "kind": "ModelService", "controller": True}, ["iris"]),
+        ({"apiVersion": "slipway.dev/v1alpha1", "kind": "ModelService"}, []),
+        ({"apiVersion": "serving.kserve.io/v1", "kind": "ModelService", "controller": True}, []),
+        ({"apiVersion": "slipway.dev/v1alpha1", "kind": "Queue", "controller": True}, []),
+    ],
+)
+@virtual_time
+async def test_owned_objects_lead_to_the_controller_that_owns_them(reference: Manifest, expected: list[str]):
+    server = ApiServer()
+    manager = Manager(server)
+    scripted = Scripted(lambda _: Result())
+    manager.add(Controller(MODEL_SERVICE, scripted).owns(POD))
+    metadata = {"name": "p", "namespace": "default", "ownerReferences": [{**reference, "name": "iris", "uid": "u"}]}
+    async with running(manager):
+        server.put(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
+        await asyncio.sleep(1)
+    assert [name for _, name in scripted.keys] == expected
+
+
+@virtual_time
+async def test_a_missing_optional_kind_holds_nothing_up():
+    server = ApiServer()
+    server.missing.add(HTTP_ROUTE)
+    server.put(MODEL_SERVICE, service())
+    manager = Manager(server)
+    routes = manager.store(HTTP_ROUTE, optional=True)
+    manager.add(Controller(MODEL_SERVICE, Small(manager)).owns(DEPLOYMENT, SERVICE, HTTP_ROUTE))
+    async with running(manager):
+        assert_settled(server)
+        assert not routes.available
+        assert manager.ready() == []
+        assert manager.healthy() == []
+
+
+@virtual_time
+async def test_a_missing_kind_that_is_needed_is_named_by_readiness():
+    server = ApiServer()
+    server.missing.add(MODEL_SERVICE)
+    manager = small(server)
+    async with running(manager):
+        assert manager.ready() == ["modelservices are not listed yet"]
+    assert manager.ready() == ["not running"]
+
+
+@virtual_time
+async def test_only_the_leader_writes_and_another_takes_over():
+    server = ApiServer()
+    server.put(MODEL_SERVICE, service())
+    managers = [Manager(server, lease=LeaseConfig("op", "slipway-system", name)) for name in ("first", "second")]
+    for manager in managers:
+        manager.add(Controller(MODEL_SERVICE, Small(manager)).owns(DEPLOYMENT, SERVICE))
+    async with running(managers[0]) as first, running(managers[1]):
+        value = managers[0].metrics.registry.get_sample_value
+        assert value("leader_election_master_status", {"name": "op"}) == 1
+        assert_settled(server)
+        managers[0].stop()
+        await first
+        server.put(MODEL_SERVICE, service(replicas=9))
+        await asyncio.sleep(5)
+        assert_settled(server)
+        assert server.objects(LEASE)[Key("slipway-system", "op")]["spec"]["holderIdentity"] == "second"
+
+
+@virtual_time
+async def test_losing_the_lease_ends_the_process():
+    server = ApiServer()
+    manager = Manager(server, lease=LeaseConfig("op", "slipway-system", "first"))
+    manager.add(Controller(MODEL_SERVICE, Small(manager)))
+
+    def cut(call: Call) -> None:
+        if call.kind == LEASE:
+            raise Unreachable("no route to host")
+
+    async with running(manager) as task:
+        server.fault = cut
+        with pytest.raises(LeaseLost):
+            await asyncio.wait_for(task, 15)
+
+
+@virtual_time
+async def test_a_part_that_dies_of_a_bug_ends_the_process():
+    def broken(_: Manifest) -> Manifest:
+        raise ZeroDivisionError
+
+    server = ApiServer()
+    server.put(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"}})
+    manager = Manager(server)
+    manager.store(POD, projection=broken)
+    with pytest.raises(ZeroDivisionError):
+        await manager.run()
+
+
+@virtual_time
+async def test_stores_are_shared_unless_they_differ():
+    manager = Manager(ApiServer(), namespace="team")
+    narrow = keep("status.phase")
+    pods = manager.store(POD, projection=narrow)
+    assert manager.store(POD) is pods
+    assert manager.store(POD, projection=narrow) is pods
+    assert manager.find_store("v1", "Pod") is pods
+    assert pods.namespace == "team"
+    assert manager.store(POD, labels="a=b") is not pods
+    with pytest.raises(ValueError, match="store of pods with another projection"):
+        manager.store(POD, projection=keep("spec"))
+    with pytest.raises(LookupError, match="no store of Secret"):
+        manager.find_store("v1", "Secret")
+    async with running(manager):
+        with pytest.raises(RuntimeError, match="store of services has to be there before"):
+            manager.store(SERVICE)
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), NAMES, st.integers(1, 3), st.booleans()),
+        st.tuples(st.sampled_from(["remove", "lose child", "drift"]), NAMES, st.just(7), st.just(True)),
+        st.tuples(st.sampled_from(["disconnect", "compact", "restart"]), st.just(""), st.just(0), st.just(True)),
+        st.tuples(st.just("sleep"), st.just(""), st.integers(0, 3), st.just(True)),
+    ),
+    max_size=25,
+)
+FAULTS = st.lists(st.sampled_from(["", "", "", "before", "after", "conflict"]), max_size=60)
+
+
+class Faulty:
+    """Fails calls, before or after they took effect, as the list of faults says; afterwards all goes well."""
+
+    def __init__(self, server: ApiServer, faults: list[str]) -> None:
+        self._faults = iter(faults)
+        self._now = ""
+        server.fault = self.before
+        server.fault_after = self.after
+
+    def before(self, _: Call) -> None:
+        self._now = next(self._faults, "")
+        if self._now == "before":
+            raise ApiError(500, "InternalError", "etcdserver: request timed out")
+        if self._now == "conflict":
+            raise Conflict(409, "Conflict", "the object has been modified")
+
+    def after(self, _: Call) -> None:
+        if self._now == "after":
+            self._now = ""
+            raise Unreachable("the connection broke")
+
+
+def play(server: ApiServer, action: str, name: str, number: int, *, exposed: bool) -> None:
+    key = Key("default", name)
+    if action == "put":
+        old = server.objects(MODEL_SERVICE).get(key, {})
+        server.put(MODEL_SERVICE, {**old, **service(name, number, exposed=exposed)})
+    elif action == "remove" and key in server.objects(MODEL_SERVICE):
+        server.remove(MODEL_SERVICE, key)
+    elif action == "lose child" and key in server.objects(DEPLOYMENT):
+        server.remove(DEPLOYMENT, key)
+    elif action == "drift" and key in server.objects(DEPLOYMENT):
+        server.put(DEPLOYMENT, {**server.objects(DEPLOYMENT)[key], "spec": {"replicas": number}})
+    elif action in {"disconnect", "compact"}:
+        getattr(server, action)()
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=STEPS, faults=FAULTS)
+def test_whatever_fails_the_children_end_as_the_objects_say(steps: list[tuple[str, str, int, bool]], faults: list[str]):
+    @virtual_time
+    async def scenario() -> None:
+        server = ApiServer()
+        Faulty(server, faults)
+        manager = small(server)
+        task = asyncio.create_task(manager.run())
+        for action, name, number, exposed in steps:
+            play(server, action, name, number, exposed=exposed)
+            if action == "restart":  # killed wherever it is, and started anew
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                manager = small(server)
+                task = asyncio.create_task(manager.run())
+            await asyncio.sleep(number if action == "sleep" else 0)
+        await asyncio.sleep(400)
+        assert_settled(server)
+        manager.stop()
+        await task
+
+    scenario()
+
+
+@virtual_time
+async def test_a_process_killed_at_any_call_ends_in_the_same_state():
+    for fatal in range(1, 12):
+        server = ApiServer()
+        server.put(MODEL_SERVICE, service("iris", 2))
+        manager = small(server)
+        task = asyncio.create_task(manager.run())
+        left = [fatal]
+
+        def kill(_: Call, left: list[int] = left, task: asyncio.Task[None] = task) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                task.cancel()
+
+        server.fault_after = kill
+        await asyncio.sleep(5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        server.fault_after = lambda _: None
+        async with running(small(server)):
+            assert_settled(server)
+
+
+def test_a_controller_of_a_store_has_its_kind():
+    assert Controller(Store(POD), Scripted(lambda _: Result())).name == "pod"

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slipway.kit.client import Unreachable
+from slipway.kit.lease import LeaderElector, LeaseConfig, LeaseLost
+from slipway.kit.objects import LEASE, Key
+from slipway.kit.testing import ApiServer, Call, virtual_time
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def config(identity: str) -> LeaseConfig:
+    return LeaseConfig("slipway-operator", "slipway-system", identity)
+
+
+def elector(server: ApiServer, identity: str) -> LeaderElector:
+    return LeaderElector(server, config(identity), now=lambda: NOON)
+
+
+def spec(server: ApiServer) -> dict[str, object]:
+    return server.objects(LEASE)[Key("slipway-system", "slipway-operator")]["spec"]
+
+
+@virtual_time
+async def test_the_first_leads_and_the_second_waits_until_it_is_given_back():
+    server = ApiServer()
+    first, second = elector(server, "first"), elector(server, "second")
+    await first.acquire()
+    assert spec(server) == {
+        "acquireTime": "2026-01-01T12:00:00.000000Z",
+        "holderIdentity": "first",
+        "leaseDurationSeconds": 15,
+        "leaseTransitions": 0,
+        "renewTime": "2026-01-01T12:00:00.000000Z",
+    }
+    waiting = asyncio.create_task(second.acquire())
+    await asyncio.sleep(5)
+    assert first.leading()
+    assert not waiting.done()
+    await first.release()
+    assert not first.leading()
+    await asyncio.wait_for(waiting, 4)
+    assert spec(server)["holderIdentity"] == "second"
+    assert spec(server)["leaseTransitions"] == 1
+
+
+@virtual_time
+async def test_a_dead_leader_is_followed_within_the_lease_time():
+    server = ApiServer()
+    first, second = elector(server, "first"), elector(server, "second")
+    await first.acquire()
+    started = asyncio.get_running_loop().time()
+    await second.acquire()
+    assert 15 <= asyncio.get_running_loop().time() - started <= 15 + 2 * 2.4
+    assert not first.leading()
+
+
+@virtual_time
+async def test_a_leader_that_cannot_renew_stops_before_another_may_start():
+    server = ApiServer()
+    first = elector(server, "first")
+    await first.acquire()
+
+    def cut(_: Call) -> None:
+        raise Unreachable("no route to host")
+
+    server.fault = cut
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(LeaseLost, match="slipway-system/slipway-operator is lost"):
+        await first.hold()
+    assert asyncio.get_running_loop().time() - started <= 12
+    assert not first.leading()
+
+
+@virtual_time
+async def test_a_leader_that_finds_another_in_its_place_stops():
+    server = ApiServer()
+    first = elector(server, "first")
+    await first.acquire()
+    lease = server.objects(LEASE)[Key("slipway-system", "slipway-operator")]
+    lease["spec"]["holderIdentity"] = "usurper"
+    server.put(LEASE, lease)
+    with pytest.raises(LeaseLost):
+        await first.hold()
+    await first.release()
+    assert spec(server)["holderIdentity"] == "usurper"
+
+
+def test_times_that_could_make_two_leaders_are_refused():
+    with pytest.raises(ValueError, match="retry_period < renew_deadline < duration"):
+        LeaseConfig("a", "b", renew_deadline=20.0)
+
+
+def test_two_processes_of_one_host_are_told_apart():
+    assert LeaseConfig("a", "b").identity != LeaseConfig("a", "b").identity
+
+
+@settings(max_examples=60, deadline=None)
+@given(outages=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30), st.integers(1, 30)), max_size=8))
+def test_there_are_never_two_leaders(outages: list[tuple[str, int, int]]):
+    @virtual_time
+    async def scenario() -> None:
+        server, cut = ApiServer(), set[str]()
+
+        class Cut:
+            """The same server, out of reach of some."""
+
+            def __init__(self, identity: str) -> None:
+                self._identity = identity
+
+            def __getattr__(self, name: str):
+                if self._identity in cut:
+                    raise Unreachable("no route to host")
+                return getattr(server, name)
+
+        electors = {name: LeaderElector(Cut(name), config(name)) for name in "abc"}  # type: ignore[arg-type]
+
+        async def live(name: str) -> None:
+            while True:
+                await electors[name].acquire()
+                try:
+                    await electors[name].hold()
+                except LeaseLost:
+                    continue
+
+        async def watch() -> None:
+            while True:
+                assert sum(elector.leading() for elector in electors.values()) <= 1
+                await asyncio.sleep(0.25)
+
+        tasks = [asyncio.create_task(live(name)) for name in "abc"] + [asyncio.create_task(watch())]
+        for name, pause, duration in outages:
+            await asyncio.sleep(pause)
+            cut.add(name)
+            await asyncio.sleep(duration)
+            cut.discard(name)
+        await asyncio.sleep(60)
+        assert sum(elector.leading() for elector in electors.values()) == 1
+        for task in tasks:
+            assert not task.done()
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    scenario()
