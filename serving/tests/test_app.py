@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import httpx2
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slipway_serving.app import App
 from slipway_serving.metrics import Metrics
 from slipway_serving.models import Repository, ServedModel, find_model
+
+IRIS = Path(__file__).parents[2] / "examples" / "iris"
 
 FLOWER = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}
 
@@ -184,3 +192,43 @@ async def test_loading_draining_and_unloading_are_503_but_alive(iris):
         model.unload()
         assert await statuses(client) == [503, 503, 503, 503, 200]
         assert (await client.get("/predict")).headers["retry-after"] == "1"
+
+
+VALUES = (
+    st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.none() | st.text(max_size=3)
+)
+ROWS = st.lists(st.lists(VALUES, max_size=5), max_size=3) | st.lists(st.lists(st.floats(-9, 9), min_size=4, max_size=4))
+BODIES = (
+    st.binary(max_size=80)
+    | ROWS.map(lambda rows: orjson.dumps({"x": rows}))
+    | st.builds(
+        lambda rows, shape: orjson.dumps({"inputs": [FLOWER | {"data": rows, "shape": shape}]}),
+        ROWS,
+        st.lists(st.integers(0, 4), max_size=3) | st.just([1, 4]) | st.just([0, 4]),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def post():
+    """Posts to one application that all examples share."""
+    metrics = Metrics()
+    model = ServedModel(find_model(IRIS), metrics)
+    transport = httpx2.ASGITransport(app=App(Repository([model]), metrics))
+
+    async def answered(path, body):
+        async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
+            answer = await client.post(path, content=body)
+        return answer.status_code, answer.json()
+
+    with asyncio.Runner() as runner:
+        runner.run(model.load())
+        yield lambda path, body: runner.run(answered(path, body))
+        model.unload()
+
+
+@given(body=BODIES, path=st.sampled_from(["/predict", "/v2/models/iris/infer"]))
+def test_no_body_whatsoever_makes_the_server_fail(post, body, path):
+    status, document = post(path, body)
+    assert status in (200, 400)
+    assert ("error" in document) == (status == 400)

@@ -261,3 +261,25 @@ async def test_what_is_no_http_is_answered_in_json_and_the_server_goes_on(start,
     code, _, err = process.end()
     assert code == 0
     assert "Traceback" not in err
+
+
+async def test_an_offer_to_upgrade_is_declined_and_the_body_is_not_lost(start, iris):
+    process = start(iris, "--drain-window", "0")
+    body = b'{"x": [[5.1, 3.5, 1.4, 0.2]]}'
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body)
+    head += b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    async with serving(process):
+        for pieces in ([head + body], [head, body], [head + body[:5], body[5:]]):
+            reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+            reply = await reader.readuntil(b"}}")
+            assert reply.startswith(b"HTTP/1.1 200 ")
+            assert b"setosa" in reply
+            writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+        writer.write(b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        writer.close()

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator
 
+import httptools
 import uvicorn
 import uvloop
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -28,7 +29,40 @@ _BACKLOG = 2048
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP, but what is no HTTP at all is answered like every other error."""
+    """uvicorn's HTTP, but every offer to upgrade is declined without losing the body, and errors are JSON."""
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def on_headers_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Reads the request again as if it had offered nothing: the parser takes its body for the other protocol.
+
+        Clients that offer HTTP/2 with their first request, as Java's does, send that request's body all the same.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.send_400_response("CONNECT is not supported.")
+            return
+        kept = [
+            (name, value) for name, value in self.headers if name not in (b"upgrade", b"connection", b"http2-settings")
+        ]
+        lines = [method + b" " + self.url + b" HTTP/1.1", *(name + b": " + value for name, value in kept)]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def send_400_response(self, msg: str) -> None:
         body = b'{"error":"%s"}' % msg.encode("ascii", "replace").replace(b'"', b"'")
