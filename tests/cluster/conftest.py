@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -48,3 +50,31 @@ def namespace(request, cluster):
     kubectl(cluster, "create", "namespace", name)
     yield name
     kubectl(cluster, "delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def iris(tmp_path_factory):
+    """The example's model, trained: a directory."""
+    directory = tmp_path_factory.mktemp("model") / "iris"
+    directory.mkdir()
+    script = Path(__file__).parents[2] / "examples" / "iris" / "train.py"
+    subprocess.run([sys.executable, script, directory], check=True, capture_output=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def pushed(platform, iris):
+    """The URI of the example's model in the cluster's registry."""
+    return slipway("push", str(iris), "iris", "-o", "name").stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def broken(platform, tmp_path_factory):
+    """The URI of a model whose server cannot start: a Python class that raises as it is loaded."""
+    directory = tmp_path_factory.mktemp("broken")
+    (directory / "model.yaml").write_text("name: broken\nformat: python\n")
+    (directory / "model.py").write_text(
+        "class Model:\n    def load(self):\n        raise RuntimeError('this model is broken')\n\n"
+        "    def predict(self, inputs):\n        return inputs\n"
+    )
+    return slipway("push", str(directory), "broken", "-o", "name").stdout.strip()

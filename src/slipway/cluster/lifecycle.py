@@ -22,7 +22,7 @@ from slipway.oci import OciError, RegistryClient
 from slipway.progress import Progress, Step
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
-READY_TIMEOUT = 120.0
+READY_TIMEOUT = 300.0
 MOST_NODES = 16
 
 
