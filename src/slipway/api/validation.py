@@ -108,10 +108,8 @@ def _metadata_problems(metadata: Any, resource: Resource) -> Iterator[Problem]:
     if name is None:
         yield Problem("metadata.name", "is missing", "give the object a name")
     elif isinstance(name, str) and not (re.fullmatch(resource.name_pattern, name) and len(name) <= resource.name_most):
-        hint = f"use at most {resource.name_most} of a-z, 0-9 and '-', beginning with a letter and not ending with '-'"
-        yield Problem(
-            "metadata.name", f"{name!r} cannot be the name of a {resource.kind}", _name_hint(name, resource) or hint
-        )
+        message = f"{name!r} cannot be the name of a {resource.kind}"
+        yield Problem("metadata.name", message, _name_hint(name, resource))
 
 
 def _name_hint(name: str, resource: Resource) -> str:
@@ -152,7 +150,7 @@ _WANTED: Final = {
 _LIMITS: Final = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
-    "too_long": "must have at most {max_length} entries, not {actual_length}",
+    "too_long": "must have at most {max_length} entries",
 }
 
 

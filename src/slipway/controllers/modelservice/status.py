@@ -76,7 +76,7 @@ def happenings(service: Manifest, status: dict[str, Any]) -> Iterator[Happening]
         before = condition(service, view.type)
         if (view.type, view.reason) == (reasons.PROGRESSING, reasons.SCALING) or view.reason == before.reason:
             continue
-        if view.type == reasons.READY:
+        if view.type == reasons.READY and (before.reason or view.reason != reasons.NO_REPLICA_READY):
             yield Happening("Normal" if view.holds else "Warning", view.reason, view.message)
         elif view.type == reasons.PROGRESSING and view.reason != condition(after, reasons.READY).reason:
             fine = view.holds or view.reason == reasons.ROLLOUT_COMPLETE
