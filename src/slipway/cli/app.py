@@ -20,7 +20,7 @@ from slipway.client.errors import near
 
 COMMANDS = {
     "up": "Install the platform: on a local cluster that it starts, or on the cluster of --context.",
-    "down": "Delete the local cluster, or uninstall the platform from the cluster of --context.",
+    "down": "Stop the local cluster, or uninstall the platform from the cluster of --context.",
     "status": "Show the cluster's components, the platform and the model services, and what is wrong.",
     "push": "Store a model in a registry, as an OCI image.",
     "deploy": "Serve a model: check it, push it, apply a ModelService, wait until it is ready.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -58,6 +59,11 @@ class AsyncClient:
         direct = None if proxies else httpx2.AsyncHTTPTransport(verify=access.verify)
         async with RestClient(access, transport=direct, user_agent="slipway-cli") as api:
             yield cls(api, context=context, namespace=namespace)
+
+    async def version(self) -> str:
+        """The version of Kubernetes, such as `v1.37.1`."""
+        with self.errors():
+            return str(json.loads(await self.api.raw("GET", "/version")).get("gitVersion", ""))
 
     async def list(self, *, all_namespaces: bool = False) -> Manifests:
         """The model services of the namespace, or of all, by namespace and name."""

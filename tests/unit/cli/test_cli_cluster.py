@@ -61,3 +61,25 @@ def test_impossible_requests(slipway):
     result = slipway("cluster", "create", "No Cluster")
     assert result.exit_code == 1
     assert "cannot name a cluster" in result.stderr
+
+
+def test_down_of_a_stopped_cluster(slipway, dev):
+    result = slipway("down")
+    assert result.exit_code == 0
+    assert "dev is stopped already" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["down"], "The cluster in use is prod, which is not a local one."),
+        (["down", "--name", "dev", "--context", "prod"], "--name is for local clusters"),
+        (["up", "--context", "prod", "--nodes", "2"], "--name and --nodes are for local clusters"),
+        (["up", "--create-gateway"], "are for clusters of others"),
+    ],
+)
+def test_local_and_other_clusters_are_not_mixed_up(slipway, home, write_kubeconfig, arguments, says):
+    write_kubeconfig(home / "home" / ".kube" / "config", "https://10.0.0.4:6443", "prod")
+    result = slipway(*arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr

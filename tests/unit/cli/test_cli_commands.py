@@ -132,7 +132,7 @@ def test_forbidden(slipway, api):
 
 def test_unreachable(slipway, home, write_kubeconfig, unused_tcp_port):
     config = write_kubeconfig(home / "config", f"https://127.0.0.1:{unused_tcp_port}", "prod")
-    for command in (["list"], ["describe", "iris"], ["deploy", "iris", MODEL], ["delete", "iris"], ["status"]):
+    for command in (["list"], ["describe", "iris"], ["deploy", "iris", MODEL], ["delete", "iris"], ["status"], ["up"]):
         result = slipway(*command, "--kubeconfig", config)
         assert result.exit_code == 7
         assert "Cannot reach prod" in result.stderr
