@@ -31,7 +31,7 @@ class Tools:
 
     def get(self, *arguments: str) -> list[dict[str, Any]]:
         """The objects of `kubectl get`; kinds that the cluster does not know are an error."""
-        answer = json.loads(self.kubectl("get", *arguments, "--output=json"))
+        answer = json.loads(self.kubectl("get", *arguments, "--output=json") or '{"items": []}')  # empty: nothing found
         return list(answer["items"]) if "items" in answer else [answer]
 
     def kubectl(self, *arguments: str) -> str:
