@@ -79,8 +79,8 @@ class ModelServiceReconciler:
             spec = parse_spec(observed.service)
         except ValidationError as error:
             problems = problems_of(error, RESOURCE, root=("spec",))[:_MOST_PROBLEMS]
-            failure = Failure(reasons.INVALID_SPEC, ". ".join(map(str, problems)))
-            return _Attempt(self._facts(observed, _revision_now(observed), None, failure), Result())
+            invalid = Failure(reasons.INVALID_SPEC, ". ".join(map(str, problems)))
+            return _Attempt(self._facts(observed, _revision_now(observed), None, invalid), Result())
         key = key_of(observed.service)
         decision = decide(key.namespace, key.name, spec, self._settings, can_route=observed.can_route)
         children = build_children(decision)
