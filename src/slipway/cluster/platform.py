@@ -32,11 +32,14 @@ GATEWAY_API = "gateways.gateway.networking.k8s.io"
 CRDS = (GATEWAY_API, "gatewayclasses.gateway.networking.k8s.io", "envoyproxies.gateway.envoyproxy.io")
 INPUTS = "slipway.dev/inputs"
 PENDING = "owner=helm,status in (pending-install,pending-upgrade,pending-rollback)"
+GATEWAY_CHART = "charts/gateway-helm"
 OWNED_PROXY = "gateway.envoyproxy.io/owning-gateway-name=slipway"
 TIMEOUT = 180.0
 PAUSE = 0.5
 
 Values = dict[str, Any]
+ALONE: Values = {"provider": {"type": "Kubernetes", "kubernetes": {"leaderElection": {"disable": True}}}}
+"""One controller on one machine: after a restart it does not wait for the Lease of the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +89,7 @@ class Release:
     @property
     def inputs(self) -> str:
         """A digest of everything that decides what is installed."""
-        digest = hashlib.sha256(json.dumps([self.namespace, self.values], sort_keys=True).encode())
-        for file in sorted(path for path in self.chart.rglob("*") if path.is_file()):
-            digest.update(f"\0{file.relative_to(self.chart)}\0".encode() + file.read_bytes())
-        return digest.hexdigest()[:32]
+        return _digest_of(self.chart, self.namespace, self.values)
 
 
 def install(target: Target, progress: Progress, options: Options | None = None) -> None:
@@ -100,16 +100,24 @@ def install(target: Target, progress: Progress, options: Options | None = None) 
     """
     tools = _tools(target, progress)
     if target.cluster:
-        references = images.push_all(target.cluster.registry, progress)
-        releases = local_releases(references, tools.programs, target.cluster.gateway_url)
+        releases = _prepare_local(target.cluster, tools, progress)
     else:
         releases = foreign_releases(options or Options(), tools.programs)
         _say_what_is_there(tools, options or Options(), progress)
     with progress.step("Installing the platform"):
-        changed = [release for release in releases if release.inputs not in _deployed(tools)]
-        _apply(tools, changed)
+        there = _deployed(tools)
+        _apply(tools, [release for release in releases if release.inputs not in there])
     with progress.step("Waiting until the platform answers") as step:
         _wait(tools, wanted(releases), step)
+
+
+def _prepare_local(cluster: Cluster, tools: Tools, progress: Progress) -> list[Release]:
+    """Sends the images, and applies the gateway's definitions meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        defined = pool.submit(_apply_definitions, tools)
+        references = images.push_all(cluster.registry, progress)
+        defined.result()
+    return local_releases(references, tools.programs, cluster.gateway_url)
 
 
 def uninstall(target: Target, progress: Progress) -> None:
@@ -143,7 +151,9 @@ def local_releases(references: dict[str, str], programs: Path, gateway_url: str)
         "envoy": {"image": references[images.ENVOY]},
     }
     values = _image_values(references[images.OPERATOR], references[images.SERVING]) | {"gateway": gateway}
-    return [gateway_release(programs, references[images.ENVOY_GATEWAY]), _slipway(values)]
+    controller = gateway_release(programs, references[images.ENVOY_GATEWAY])
+    controller.values["config"] = {"envoyGateway": ALONE}
+    return [controller, _slipway(values)]
 
 
 def foreign_releases(options: Options, programs: Path) -> list[Release]:
@@ -178,7 +188,7 @@ def gateway_release(programs: Path, image: str) -> Release:
         },
         "topologyInjector": {"enabled": False},
     }
-    return Release(GATEWAY_RELEASE, GATEWAY_NAMESPACE, programs / "charts" / "gateway-helm", values)
+    return Release(GATEWAY_RELEASE, GATEWAY_NAMESPACE, programs / GATEWAY_CHART, values)
 
 
 def wanted(releases: list[Release]) -> list[Wanted]:
@@ -237,7 +247,7 @@ def _apply(tools: Tools, releases: list[Release]) -> None:
     for release in releases:
         _forget_interrupted(tools, release)
         if release.name == GATEWAY_RELEASE:
-            _apply_definitions(tools, release.chart)
+            _apply_definitions(tools)
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(_upgrade, tools, release) for release in releases]:
             done.result()
@@ -249,18 +259,26 @@ def _forget_interrupted(tools: Tools, release: Release) -> None:
     tools.kubectl("delete", "secrets", f"--namespace={release.namespace}", selector, "--ignore-not-found")
 
 
-def _apply_definitions(tools: Tools, chart: Path) -> None:
-    definitions = chart / "charts" / "crds" / "crds"
-    tools.kubectl(
-        "apply",
-        "--server-side",
-        "--force-conflicts",
-        "--field-manager=slipway",
-        "--recursive",
-        f"--filename={definitions}",
-    )
+def _apply_definitions(tools: Tools) -> None:
+    """The Gateway API's and Envoy Gateway's, where the cluster does not have just these."""
+    directory = tools.programs / GATEWAY_CHART / "charts" / "crds" / "crds"
+    digest = _digest_of(directory)
     names = [f"customresourcedefinitions/{name}" for name in CRDS]
+    found = tools.get("customresourcedefinitions", f"--selector={INPUTS}={digest}")
+    if {one["metadata"]["name"] for one in found} >= set(CRDS):
+        return
+    apply = ("apply", "--server-side", "--force-conflicts", "--field-manager=slipway", "--recursive")
+    tools.kubectl(*apply, f"--filename={directory}")
     tools.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+    tools.kubectl("label", "--overwrite", *names, f"{INPUTS}={digest}")
+
+
+def _digest_of(directory: Path, *more: Any) -> str:
+    """A digest of the files of a directory and of JSON values, short enough for a label."""
+    digest = hashlib.sha256(json.dumps(more, sort_keys=True).encode())
+    for file in sorted(path for path in directory.rglob("*") if path.is_file()):
+        digest.update(f"\0{file.relative_to(directory)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:32]
 
 
 def _upgrade(tools: Tools, release: Release) -> None:
