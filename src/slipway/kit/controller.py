@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from slipway.kit.client import ApiError, Conflict, Unreachable
+from slipway.kit.client import ApiError, Conflict, NotFound, Unreachable
 from slipway.kit.consistency import Writes, track
 from slipway.kit.metrics import Metrics
 from slipway.kit.objects import Key, Kind, Manifest, key_of
@@ -122,11 +122,17 @@ class Controller:
     def _enqueue(self, to: MapFunction) -> Callable[[Manifest | None, Manifest | None], None]:
         def handle(old: Manifest | None, new: Manifest | None) -> None:
             for manifest in (old, new):
-                if manifest is not None:
-                    for key in to(manifest):
-                        self._queue.add(key)
+                for key in self._keys(to, manifest) if manifest is not None else ():
+                    self._queue.add(key)
 
         return handle
+
+    def _keys(self, to: MapFunction, manifest: Manifest) -> list[Key]:
+        try:
+            return list(to(manifest))
+        except Exception:
+            log.exception("%s: no keys for %s %s", self.name, manifest.get("kind"), key_of(manifest))
+            return []
 
     def _owner(self, manifest: Manifest) -> list[Key]:
         metadata = manifest["metadata"]
@@ -197,7 +203,7 @@ class Controller:
         return "requeue_after"
 
     def _log_failure(self, key: Key, error: Exception, delay: float) -> None:
-        if isinstance(error, Conflict):
+        if isinstance(error, Conflict | NotFound):  # somebody was faster: an event of it is on its way
             log.debug("%s %s: %s; again in %.2f s", self.name, key, error, delay)
         elif isinstance(error, ApiError | Unreachable | TimeoutError):
             log.warning("%s %s: %s; again in %.2f s", self.name, key, error or type(error).__name__, delay)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slipway.kit.apply import Applier, Applied, OwnedByAnother
+from slipway.kit.apply import Applied, Applier, OwnedByAnother
 from slipway.kit.client import Conflict, Unreachable
 from slipway.kit.consistency import track
 from slipway.kit.objects import DEPLOYMENT, MODEL_SERVICE, SERVICE, Key, Kind, Manifest

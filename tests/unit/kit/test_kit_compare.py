@@ -13,7 +13,10 @@ from slipway.kit.compare import covers, fingerprint, without_nulls
         ({"a": 1, "added": 2}, {"a": 1}),
         ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 2]}}),
         ({}, {"paused": False, "labels": {}, "args": [], "n": 0, "s": ""}),
-        ({"containers": [{"name": "sidecar"}, {"name": "m", "image": "x", "added": 1}]}, {"containers": [{"name": "m"}]}),
+        (
+            {"containers": [{"name": "sidecar"}, {"name": "m", "image": "x", "added": 1}]},
+            {"containers": [{"name": "m"}]},
+        ),
         ({"ports": [{"port": 80, "protocol": "TCP", "nodePort": 31000}]}, {"ports": [{"port": 80}]}),
         ({"rules": [{"match": 1, "default": 2}]}, {"rules": [{"match": 1}]}),
         ({"requests": {"cpu": "500m", "memory": "1Gi"}}, {"requests": {"cpu": "0.5", "memory": "1024Mi"}}),

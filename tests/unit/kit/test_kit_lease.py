@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -101,49 +102,51 @@ def test_two_processes_of_one_host_are_told_apart():
     assert LeaseConfig("a", "b").identity != LeaseConfig("a", "b").identity
 
 
+class Cut:
+    """The same server, out of reach of some."""
+
+    def __init__(self, server: ApiServer, identity: str, cut: set[str]) -> None:
+        self._server = server
+        self._identity = identity
+        self._cut = cut
+
+    def __getattr__(self, name: str):
+        if self._identity in self._cut:
+            raise Unreachable("no route to host")
+        return getattr(self._server, name)
+
+
+async def live(one: LeaderElector) -> None:
+    """As a process that is started again each time that it ends."""
+    while True:
+        await one.acquire()
+        with suppress(LeaseLost):
+            await one.hold()
+
+
+async def at_most_one(electors: list[LeaderElector]) -> None:
+    while True:
+        assert sum(one.leading() for one in electors) <= 1
+        await asyncio.sleep(0.25)
+
+
 @settings(max_examples=60, deadline=None)
 @given(outages=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30), st.integers(1, 30)), max_size=8))
 def test_there_are_never_two_leaders(outages: list[tuple[str, int, int]]):
     @virtual_time
     async def scenario() -> None:
         server, cut = ApiServer(), set[str]()
-
-        class Cut:
-            """The same server, out of reach of some."""
-
-            def __init__(self, identity: str) -> None:
-                self._identity = identity
-
-            def __getattr__(self, name: str):
-                if self._identity in cut:
-                    raise Unreachable("no route to host")
-                return getattr(server, name)
-
-        electors = {name: LeaderElector(Cut(name), config(name)) for name in "abc"}  # type: ignore[arg-type]
-
-        async def live(name: str) -> None:
-            while True:
-                await electors[name].acquire()
-                try:
-                    await electors[name].hold()
-                except LeaseLost:
-                    continue
-
-        async def watch() -> None:
-            while True:
-                assert sum(elector.leading() for elector in electors.values()) <= 1
-                await asyncio.sleep(0.25)
-
-        tasks = [asyncio.create_task(live(name)) for name in "abc"] + [asyncio.create_task(watch())]
+        electors = [LeaderElector(Cut(server, name, cut), config(name)) for name in "abc"]  # type: ignore[arg-type]
+        tasks = [asyncio.create_task(live(one)) for one in electors] + [asyncio.create_task(at_most_one(electors))]
         for name, pause, duration in outages:
             await asyncio.sleep(pause)
             cut.add(name)
             await asyncio.sleep(duration)
             cut.discard(name)
         await asyncio.sleep(60)
-        assert sum(elector.leading() for elector in electors.values()) == 1
+        assert sum(one.leading() for one in electors) == 1
+        assert not any(task.done() for task in tasks)
         for task in tasks:
-            assert not task.done()
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -49,7 +49,9 @@ class Workers:
 
 @settings(max_examples=150, deadline=None)
 @given(steps=STEPS, durations=st.lists(st.floats(0, 3, allow_nan=False), min_size=1, max_size=5))
-def test_no_key_is_worked_on_twice_at_once_and_none_is_lost(steps: list[tuple[str, str, float]], durations: list[float]):
+def test_no_key_is_worked_on_twice_at_once_and_none_is_lost(
+    steps: list[tuple[str, str, float]], durations: list[float]
+):
     @virtual_time
     async def scenario() -> None:
         queue: WorkQueue[str] = WorkQueue(ageing=10.0)

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def pod(name: str, value: int = 0, **labels: str) -> Manifest:
 
 @asynccontextmanager
 async def reflecting(server: ApiServer, store: Store, **options: Any) -> AsyncIterator[Reflector]:
-    reflector = Reflector(server, store, jitter=random.Random(1), **options)
+    reflector = Reflector(server, store, jitter=random.Random(1), **options)  # noqa: S311  # it spreads load
     task = asyncio.create_task(reflector.run())
     try:
         yield reflector
@@ -121,7 +122,7 @@ async def test_failures_back_off_with_jitter_and_then_end():
     server.fault = fault
     async with reflecting(server, store):
         await asyncio.wait_for(store.synced.wait(), 300)
-    pauses = [after - before for before, after in zip(times[:-1], times[1:], strict=True)]
+    pauses = [after - before for before, after in pairwise(times)]
     assert all(0.4 <= pause <= 30.0 for pause in pauses)
     assert pauses[-1] > 10
 

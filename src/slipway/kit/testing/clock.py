@@ -12,25 +12,36 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+ROUNDING = 1e-6  # seconds
+
+
 class _JumpingSelector(selectors.DefaultSelector):
-    def __init__(self) -> None:
+    """Its time is `now`; `following` tells when the loop's next timer is due."""
+
+    def __init__(self, following: Callable[[], float]) -> None:
         super().__init__()
         self.now = 0.0
+        self._following = following
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready:
             if timeout is None:
                 raise RuntimeError("Every task waits, and there is no timer: nothing can happen any more.")
-            self.now += timeout
+            self.now = self._reached(self.now + timeout)
         return ready
+
+    def _reached(self, moment: float) -> float:
+        """The timer's own time where rounding has missed it: else whoever waits for it would wait again, for ever."""
+        return following if moment < (following := self._following()) < moment + ROUNDING else moment
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """Starts at second 0. Not for anything that waits for a real socket, process or thread."""
 
     def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
+        self._scheduled: list[asyncio.TimerHandle]
+        self._jumping = _JumpingSelector(lambda: self._scheduled[0].when() if self._scheduled else 0.0)
         super().__init__(self._jumping)
 
     def time(self) -> float:

@@ -57,12 +57,14 @@ class ApiServer:
     `fault` is called with each request before it is carried out, `fault_after` before it is answered, and `on_event`
     with each watch event before it is delivered, to give the events to deliver in its place; what they raise is what
     the caller sees. `streaming=False` is a server that refuses streaming lists. Kinds in `missing` are not installed.
-    `default` changes an object as defaulting would, on each write. `calls` is every request so far.
+    `default` changes an object as defaulting would, on each write. `calls` is every request so far. Watches are told of
+    changes `watch_delay` seconds late.
     """
 
     def __init__(self, *, streaming: bool = True) -> None:
         self.streaming = streaming
         self.missing: set[Kind] = set()
+        self.watch_delay = 0.0
         self.calls: list[Call] = []
         self.fault: Callable[[Call], None] = lambda _: None
         self.fault_after: Callable[[Call], None] = lambda _: None
@@ -165,6 +167,7 @@ class ApiServer:
                 yield copied_event(delivered)
         async with aclosing(self._changes(kind, position, until)) as changes:
             async for change in changes:
+                await asyncio.sleep(self.watch_delay)
                 told = selection.event(change)
                 for delivered in self.on_event(told) if told else ():
                     yield copied_event(delivered)

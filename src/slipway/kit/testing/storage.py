@@ -17,6 +17,8 @@ from slipway.kit.testing.fields import Path
 _EPOCH = "2026-01-01T00:00:00Z"  # one time for all: nothing here depends on it
 _KEPT = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "resourceVersion")
 
+GARBAGE_DELAY = 0.5  # seconds until an object goes that was made for an owner that is gone
+
 T = TypeVar("T")
 
 
@@ -43,6 +45,7 @@ class Storage:
         self.owners: dict[tuple[str, str], dict[Path, Any]] = {}  # by uid and manager
         self._objects: dict[Kind, dict[Key, Manifest]] = {}
         self._numbers = itertools.count(1)
+        self._gone: set[str] = set()  # uids
 
     def all(self, kind: Kind) -> dict[Key, Manifest]:
         """The objects of a kind, not copied."""
@@ -70,6 +73,9 @@ class Storage:
             return new
         self.all(kind)[key_of(new)] = new
         self._record(kind, "ADDED" if live is None else "MODIFIED", new, live)
+        owners = metadata.get("ownerReferences")
+        if owners and all(owner["uid"] in self._gone for owner in owners):
+            asyncio.get_running_loop().call_later(GARBAGE_DELAY, self._delete_garbage, kind, new)
         return new
 
     def delete(self, kind: Kind, live: Manifest, *, orphan: bool = False) -> None:
@@ -101,6 +107,10 @@ class Storage:
         self.changed.set()
         self.changed = asyncio.Event()
 
+    def _delete_garbage(self, kind: Kind, manifest: Manifest) -> None:
+        if self.all(kind).get(key_of(manifest)) is manifest:
+            self.delete(kind, manifest)
+
     def _next(self) -> str:
         self.version += 1
         return str(self.version)
@@ -113,6 +123,7 @@ class Storage:
     def _drop(self, kind: Kind, gone: Manifest, *, orphan: bool = False) -> None:
         del self.all(kind)[key_of(gone)]
         uid = gone["metadata"]["uid"]
+        self._gone.add(uid)
         for place in [place for place in self.owners if place[0] == uid]:
             del self.owners[place]
         self._record(kind, "DELETED", gone, gone)
