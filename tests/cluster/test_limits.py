@@ -26,7 +26,7 @@ def python(cluster):
 
 def start(cluster, namespace, image, code, limits):
     """A pod named `main` that runs a program."""
-    container = {"name": "main", "image": image, "command": ["python3", "-c", code], "resources": {"limits": limits}}
+    container = {"name": "main", "image": image, "command": ["python3.11", "-c", code], "resources": {"limits": limits}}
     manifest = {
         "apiVersion": "v1",
         "kind": "Pod",

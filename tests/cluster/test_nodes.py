@@ -72,21 +72,21 @@ def test_pods_of_a_node_that_dies_move_to_the_other(pair, iris):
 
 def test_a_pod_of_one_cluster_calls_a_service_of_the_other(platform, pair, namespace, pushed):
     apply(platform, namespace, "iris", pushed)
-    url = until_ready(platform, namespace, "iris")
+    url = until_ready(platform, namespace, "iris") + "/predict"
     pod = next(pod for pod in pods_of_iris(pair) if ready(pod))
     call = (
         "import json, urllib.request as r; "
-        f"q = r.Request({url + '/predict'!r}, json.dumps({FLOWER!r}).encode(), {{'Content-Type': 'application/json'}}); "
+        f"q = r.Request({url!r}, json.dumps({FLOWER!r}).encode(), {{'Content-Type': 'application/json'}}); "
         "print(r.urlopen(q, timeout=10).status)"
     )
-    assert kubectl(pair, "exec", pod["metadata"]["name"], "--", "python3", "-c", call).strip() == "200"
+    assert kubectl(pair, "exec", pod["metadata"]["name"], "--", "python3.11", "-c", call).strip() == "200"
 
 
 def test_services_are_found_by_name_across_nodes(pair):
     url = "http://iris.default.svc.cluster.local/v2/health/ready"
     call = f"import urllib.request as r; print(r.urlopen({url!r}, timeout=10).status)"
     for pod in filter(ready, pods_of_iris(pair)):
-        assert kubectl(pair, "exec", pod["metadata"]["name"], "--", "python3", "-c", call).strip() == "200"
+        assert kubectl(pair, "exec", pod["metadata"]["name"], "--", "python3.11", "-c", call).strip() == "200"
 
 
 def test_both_clusters_are_listed(platform, pair):

@@ -79,6 +79,7 @@ class RestClient:
         self._bucket = TokenBucket(rate, burst)
         self._http = _http_client(access, transport, user_agent, LIMITS)
         self._streams = _http_client(access, transport, user_agent, httpx2.Limits(max_keepalive_connections=0))
+        self._streams.headers["Accept-Encoding"] = "identity"  # a compressed watch holds events back
 
     @classmethod
     def from_kubeconfig(cls, path: Path | None = None, context: str | None = None, **options: Any) -> RestClient:
@@ -274,10 +275,12 @@ class RestClient:
 
 
 def error_from(status: int, body: bytes) -> ApiError:
-    """The error that an answer of the API server stands for."""
+    """The error that an answer of the API server, or of what stands behind its proxy, stands for."""
     try:
         told = msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError:
+        told = {}
+    if told.get("kind") != "Status":
         told = {"message": body[:500].decode(errors="replace")}
     return error_of({**told, "code": status})
 

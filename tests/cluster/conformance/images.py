@@ -1,0 +1,115 @@
+"""Makes the images that upstream's conformance suite asks for, out of Debian packages and agnhost, and pushes them.
+
+    python images.py CLUSTER WORK
+
+The suite looks for them in the cluster's registry, by WORK/repositories.yaml. What is not made here, it cannot run.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from slipway.cluster import lifecycle
+from slipway.oci import Entry, Image, Layer, RegistryClient, entries_of
+
+TOOLS = "bash,bind9-dnsutils,busybox-static,curl,iproute2,iptables,netcat-openbsd,socat,util-linux,ca-certificates"
+FOLDER = "e2e-test-images"
+HTDOCS = "usr/local/apache2/htdocs"
+SERVE = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", f"/{HTDOCS}")
+
+
+def debian(work: Path) -> Path:
+    """A Debian with the tools that tests call inside containers."""
+    root = work / "debian"
+    if not (root / "done").exists():
+        options = ["--quiet", "--variant=minbase", f"--include={TOOLS}", "--aptopt=APT::Install-Recommends false"]
+        subprocess.run(["mmdebstrap", *options, "bookworm", root], check=True)
+        (root / "done").touch()
+    return root
+
+
+def images(work: Path) -> dict[str, Image]:
+    """The images that can be made here, by the name that the suite gives them."""
+    root = debian(work)
+    kept = [entry for entry in entries_of(root) if not re.match(r"(dev|proc|sys|var/cache|var/lib/apt)/", entry.name)]
+    base = Layer.of(kept)
+    agnhost = Layer.of([Entry.file("agnhost", work / "agnhost", executable=True)])
+    busybox = Layer.of(
+        [
+            Entry.file("bin/busybox", root / "bin" / "busybox", executable=True),
+            *[Entry.file(f"bin/{name}", root / "bin" / "busybox", executable=True) for name in applets(root)],
+            Entry.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n"),
+            Entry.file("etc/group", b"root:x:0:\n"),
+        ]
+    )
+    page = Layer.of([Entry.file(f"{HTDOCS}/index.html", b"<html><body><h1>It works!</h1></body></html>\n")])
+    return {
+        "agnhost": Image.of(
+            base, agnhost, entrypoint=("/agnhost", "pause"), env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/"}
+        ),
+        "busybox": Image.of(busybox, entrypoint=(), env={"PATH": "/bin"}),
+        "httpd": Image.of(base, page, entrypoint=SERVE),
+        "nginx": Image.of(base, page, entrypoint=SERVE),
+        "pause": Image.of(
+            Layer.of([Entry.file("pause", programs() / "pause", executable=True)]), entrypoint=("/pause",)
+        ),
+    }
+
+
+def applets(root: Path) -> list[str]:
+    """The commands that a test may type in a busybox container; each is the same file under another name."""
+    del root
+    return [
+        "sh",
+        "cat",
+        "echo",
+        "ls",
+        "mkdir",
+        "sleep",
+        "test",
+        "touch",
+        "true",
+        "false",
+        "wget",
+        "nslookup",
+        "id",
+        "mount",
+    ]
+
+
+def programs() -> Path:
+    """Where the cluster's own programs are."""
+    from slipway.cluster import binaries  # noqa: PLC0415 - only here
+    from slipway.progress import LineProgress  # noqa: PLC0415
+
+    return binaries.directory(LineProgress())
+
+
+def wanted(work: Path) -> list[tuple[str, str]]:
+    """Name and tag of every image in the suite's own list."""
+    listed = subprocess.run([work / "e2e.test", "--list-images"], check=True, capture_output=True, text=True).stdout
+    return [
+        (line.rpartition("/")[2].partition(":")[0], line.rpartition(":")[2]) for line in listed.split() if ":" in line
+    ]
+
+
+def main() -> None:
+    cluster, work = lifecycle.find(sys.argv[1]), Path(sys.argv[2])
+    access = cluster.registry
+    here = f"{access.name}/{FOLDER}"
+    keys = ("promoterE2eRegistry", "gcRegistry", "buildImageRegistry", "dockerLibraryRegistry", "sigStorageRegistry")
+    (work / "repositories.yaml").write_text("".join(f"{key}: {here}\n" for key in keys), encoding="utf-8")
+    made = images(work)
+    with RegistryClient.mutual_tls(access.url, access.ca, access.cert, access.key) as client:
+        for name, tag in wanted(work):
+            if name in made:
+                client.upload(made[name], f"{FOLDER}/{name}", tag)
+            else:
+                print(f"not made here: {name}:{tag}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

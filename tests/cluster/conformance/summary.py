@@ -1,0 +1,26 @@
+"""Prints what the conformance suite found: passed, and each failure by name. `python summary.py REPORT_DIRECTORY`."""
+
+from __future__ import annotations
+
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+
+def main() -> None:
+    passed, failed = 0, []
+    for report in Path(sys.argv[1]).glob("junit*.xml"):
+        for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - written by the suite a moment ago
+            if case.find("skipped") is not None:
+                continue
+            if case.find("failure") is None and case.find("error") is None:
+                passed += 1
+            else:
+                failed.append(case.get("name", ""))
+    print(f"{passed} passed, {len(failed)} failed")
+    for name in sorted(failed):
+        print(f"  {name}")
+
+
+if __name__ == "__main__":
+    main()
