@@ -65,7 +65,7 @@ def iris(tmp_path_factory):
 @pytest.fixture(scope="session")
 def pushed(platform, iris):
     """The URI of the example's model in the cluster's registry."""
-    return slipway("push", str(iris), "iris", "-o", "name").stdout.strip()
+    return slipway("push", str(iris), "iris").stdout.strip()
 
 
 @pytest.fixture(scope="session")
@@ -77,4 +77,4 @@ def broken(platform, tmp_path_factory):
         "class Model:\n    def load(self):\n        raise RuntimeError('this model is broken')\n\n"
         "    def predict(self, inputs):\n        return inputs\n"
     )
-    return slipway("push", str(directory), "broken", "-o", "name").stdout.strip()
+    return slipway("push", str(directory), "broken").stdout.strip()

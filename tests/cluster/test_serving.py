@@ -24,10 +24,8 @@ def test_deploy_and_predict_through_the_gateway_and_the_api(platform, namespace,
     assert shown["status"]["url"] == f"{platform.gateway_url}/{namespace}/iris"
     status, answer = ask(f"{shown['status']['url']}/predict", FLOWER)
     assert status == 200, answer
-    through_cli = slipway("predict", "iris", "-n", namespace, "--data", json.dumps(FLOWER), "-o", "json").stdout
-    through_api = slipway(
-        "predict", "iris", "-n", namespace, "--data", json.dumps(FLOWER), "--via", "api", "-o", "json"
-    ).stdout
+    through_cli = slipway("predict", "iris", "-n", namespace, "--data", json.dumps(FLOWER)).stdout
+    through_api = slipway("predict", "iris", "-n", namespace, "--data", json.dumps(FLOWER), "--via", "api").stdout
     assert json.loads(through_cli) == json.loads(through_api) == answer
     assert "iris" in slipway("list", "-n", namespace).stdout
     assert "Ready" in slipway("describe", "iris", "-n", namespace).stdout

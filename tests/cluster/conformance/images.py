@@ -12,8 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from slipway.cluster import lifecycle
+from slipway.cluster import binaries, lifecycle
 from slipway.oci import Entry, Image, Layer, RegistryClient, entries_of
+from slipway.progress import LineProgress
 
 TOOLS = "bash,bind9-dnsutils,busybox-static,curl,iproute2,iptables,netcat-openbsd,socat,util-linux,ca-certificates"
 FOLDER = "e2e-test-images"
@@ -34,57 +35,36 @@ def debian(work: Path) -> Path:
 def images(work: Path) -> dict[str, Image]:
     """The images that can be made here, by the name that the suite gives them."""
     root = debian(work)
-    kept = [entry for entry in entries_of(root) if not re.match(r"(dev|proc|sys|var/cache|var/lib/apt)/", entry.name)]
+    unneeded = re.compile(r"(dev|proc|sys|var/cache|var/lib/apt)/")
+    kept = [entry for entry in entries_of(root) if not unneeded.match(entry.name)]
     base = Layer.of(kept)
     agnhost = Layer.of([Entry.file("agnhost", work / "agnhost", executable=True)])
     busybox = Layer.of(
         [
             Entry.file("bin/busybox", root / "bin" / "busybox", executable=True),
-            *[Entry.file(f"bin/{name}", root / "bin" / "busybox", executable=True) for name in applets(root)],
+            *[Entry.file(f"bin/{name}", root / "bin" / "busybox", executable=True) for name in APPLETS],
             Entry.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n"),
             Entry.file("etc/group", b"root:x:0:\n"),
         ]
     )
     page = Layer.of([Entry.file(f"{HTDOCS}/index.html", b"<html><body><h1>It works!</h1></body></html>\n")])
+    path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/"}
+    pause = Layer.of([Entry.file("pause", programs() / "pause", executable=True)])
     return {
-        "agnhost": Image.of(
-            base, agnhost, entrypoint=("/agnhost", "pause"), env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/"}
-        ),
+        "agnhost": Image.of(base, agnhost, entrypoint=("/agnhost", "pause"), env=path),
         "busybox": Image.of(busybox, entrypoint=(), env={"PATH": "/bin"}),
         "httpd": Image.of(base, page, entrypoint=SERVE),
         "nginx": Image.of(base, page, entrypoint=SERVE),
-        "pause": Image.of(
-            Layer.of([Entry.file("pause", programs() / "pause", executable=True)]), entrypoint=("/pause",)
-        ),
+        "pause": Image.of(pause, entrypoint=("/pause",)),
     }
 
 
-def applets(root: Path) -> list[str]:
-    """The commands that a test may type in a busybox container; each is the same file under another name."""
-    del root
-    return [
-        "sh",
-        "cat",
-        "echo",
-        "ls",
-        "mkdir",
-        "sleep",
-        "test",
-        "touch",
-        "true",
-        "false",
-        "wget",
-        "nslookup",
-        "id",
-        "mount",
-    ]
+APPLETS = ["sh", "cat", "echo", "ls", "mkdir", "sleep", "test", "touch", "true", "false", "wget", "nslookup", "id"]
+"""The commands that a test may type in a busybox container; each is the same file under another name."""
 
 
 def programs() -> Path:
     """Where the cluster's own programs are."""
-    from slipway.cluster import binaries  # noqa: PLC0415 - only here
-    from slipway.progress import LineProgress  # noqa: PLC0415
-
     return binaries.directory(LineProgress())
 
 

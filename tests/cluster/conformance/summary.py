@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 
 def main() -> None:
     passed, failed = 0, []
     for report in Path(sys.argv[1]).glob("junit*.xml"):
-        for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - written by the suite a moment ago
+        for case in ET.parse(report).iter("testcase"):  # noqa: S314 - written by the suite a moment ago
             if case.find("skipped") is not None:
                 continue
             if case.find("failure") is None and case.find("error") is None:
