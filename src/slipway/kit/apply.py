@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from slipway.kit.client import Client, Conflict, NotFound
+from slipway.kit.client import Client, NotFound
 from slipway.kit.compare import covers, fingerprint, without_nulls
 from slipway.kit.consistency import wrote
 from slipway.kit.controller import TerminalError
@@ -161,8 +161,8 @@ class Applier:
             self._settled.pop((kind, key), None)
             try:
                 await self._client.delete(kind, key.name, key.namespace or None, uid=metadata["uid"])
-            except (NotFound, Conflict):
-                continue  # gone already, or another object of the same name by now
+            except NotFound:
+                continue
             applied.deleted.append(f"{kind.kind} {key}")
 
 

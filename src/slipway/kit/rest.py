@@ -287,14 +287,17 @@ def error_from(status: int, body: bytes) -> ApiError:
 
 def error_of(status: Manifest) -> ApiError:
     """The error that a `Status` object stands for."""
-    code = status.get("code") or 500
-    reason = str(status.get("reason") or "")
-    details = status.get("details") or {}
-    causes = tuple(
-        (str(cause.get("field", "")), str(cause.get("message", ""))) for cause in details.get("causes") or ()
+    code = status.get("code")
+    code = code if isinstance(code, int) else 500
+    reason, details = str(status.get("reason") or ""), status.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    told = tuple(
+        (str(cause.get("field", "")), str(cause.get("message", "")))
+        for cause in (causes if isinstance(causes, list) else ())
+        if isinstance(cause, dict)
     )
     error = AlreadyExists if reason == "AlreadyExists" else _ERRORS.get(code, ApiError)
-    return error(code, reason, str(status.get("message") or f"The API server answered {code}."), causes)
+    return error(code, reason, str(status.get("message") or f"The API server answered {code}."), told)
 
 
 def _http_client(
@@ -330,12 +333,16 @@ def _retry_after(response: httpx2.Response) -> float:
 
 async def _lines(response: httpx2.Response) -> AsyncGenerator[bytes]:
     """The lines of a stream, as bytes; an unfinished last line is dropped: the connection broke within it."""
-    rest = b""
+    parts, size = list[bytes](), 0
     async for chunk in response.aiter_bytes():
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line
-        if len(rest) > LARGEST_EVENT:
+        parts.append(chunk)
+        size += len(chunk)
+        if b"\n" in chunk:
+            *whole, rest = b"".join(parts).split(b"\n")
+            for line in whole:
+                yield line
+            parts, size = [rest], len(rest)
+        elif size > LARGEST_EVENT:
             raise Unreachable(f"The API server sent an event of more than {LARGEST_EVENT} bytes.")
 
 

@@ -454,7 +454,7 @@ def test_whatever_fails_the_children_end_as_the_objects_say(steps: list[tuple[st
                 manager = small(server)
                 task = asyncio.create_task(manager.run())
             await asyncio.sleep(number if action == "sleep" else 0)
-        await asyncio.sleep(400)
+        await asyncio.sleep(4000)  # the longest back-off, and more
         assert_settled(server)
         manager.stop()
         await task

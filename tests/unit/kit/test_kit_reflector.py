@@ -216,7 +216,9 @@ class Hostile:
         server.on_event = self.deliver
         server.fault = self.refuse
 
-    def refuse(self, _: Call) -> None:
+    def refuse(self, call: Call) -> None:
+        if call.verb == "watch":
+            self._past.clear()  # a new connection repeats nothing of the last one: a list in it would be wrong
         if next(self._fates, "deliver") == "refuse":
             raise ApiError(429, "TooManyRequests", "slow down")
 
