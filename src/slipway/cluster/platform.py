@@ -192,11 +192,14 @@ def gateway_release(programs: Path, image: str) -> Release:
 
 
 def wanted(releases: list[Release]) -> list[Wanted]:
-    """What has to be ready when these releases are installed."""
+    """What has to be ready when these releases are installed.
+
+    A Gateway only where its port is a node's: a load balancer takes its time, or never comes, and that is not ours.
+    """
     found = [Wanted("Deployment", "slipway-operator", "the operator")]
     if any(release.name == GATEWAY_RELEASE for release in releases):
         found.append(Wanted("Deployment", "envoy-gateway", "Envoy Gateway"))
-    if any(release.values.get("gateway", {}).get("create") for release in releases):
+    if any("service" in release.values.get("gateway", {}) for release in releases):
         found.append(Wanted("Gateway", "slipway", "the gateway"))
     return found
 

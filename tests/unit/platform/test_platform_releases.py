@@ -54,6 +54,7 @@ def test_a_cluster_that_exists_gets_a_gateway_when_asked(tmp_path: Path) -> None
     assert set(releases) == {"slipway", "slipway-gateway"}
     assert releases["slipway"].values["gateway"]["envoy"]["image"].startswith("registry.example/slipway/envoy:")
     assert "config" not in releases["slipway-gateway"].values
+    assert [one.name for one in wanted([*releases.values()])] == ["slipway-operator", "envoy-gateway"]
 
 
 def test_a_gateway_that_exists_is_used_when_named(tmp_path: Path) -> None:
