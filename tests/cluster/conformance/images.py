@@ -50,8 +50,10 @@ def images(work: Path) -> dict[str, Image]:
     page = Layer.of([Entry.file(f"{HTDOCS}/index.html", b"<html><body><h1>It works!</h1></body></html>\n")])
     path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/"}
     pause = Layer.of([Entry.file("pause", programs() / "pause", executable=True)])
+    tool = Image.of(base, agnhost, entrypoint=("/agnhost",), env=path)
+    tool.config["config"]["Cmd"] = ["pause"]
     return {
-        "agnhost": Image.of(base, agnhost, entrypoint=("/agnhost", "pause"), env=path),
+        "agnhost": tool,
         "busybox": Image.of(busybox, entrypoint=(), env={"PATH": "/bin"}),
         "httpd": Image.of(base, page, entrypoint=SERVE),
         "nginx": Image.of(base, page, entrypoint=SERVE),
