@@ -55,7 +55,8 @@ class Tools:
             env={name: value for name, value in os.environ.items() if not name.startswith("HELM_")},
         )
         if done.returncode:
-            raise self._failed(f"{program} {' '.join(arguments[-2:] if program == 'kubectl' else arguments[:3])}", done)
+            words = [word for word in arguments if not word.startswith("-")]
+            raise self._failed(f"{program} {' '.join(words[:2])}", done)
         return done.stdout
 
     def _failed(self, what: str, done: subprocess.CompletedProcess[str]) -> ClusterError:

@@ -8,7 +8,7 @@ from typing import Any
 
 Object = dict[str, Any]
 
-HOPELESS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CrashLoopBackOff", "CreateContainerConfigError"}
+HOPELESS = {"ImagePullBackOff", "InvalidImageName", "CrashLoopBackOff", "CreateContainerConfigError"}
 RESTARTS = 3  # an operator that starts before its API is there ends once or twice
 
 

@@ -63,14 +63,15 @@ def test_a_gateway_that_is_not_programmed_as_it_is_now_is_missing(found: dict[st
     assert missing([found], [GATEWAY]) == ["the gateway"]
 
 
-@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"])
+@pytest.mark.parametrize("reason", ["ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"])
 def test_a_pod_that_waiting_does_not_help_is_named_with_its_reason(reason: str) -> None:
     assert hopeless([deployment(), pod(reason)]) == f"Pod slipway-operator-1: {reason}. said so"
 
 
 def test_starting_and_leaving_pods_are_no_problem() -> None:
-    leaving = pod("ErrImagePull", deletionTimestamp="2026-01-01T00:00:00Z")
-    assert not hopeless([pod("ContainerCreating"), pod("CrashLoopBackOff", restarts=2), leaving])
+    leaving = pod("ImagePullBackOff", deletionTimestamp="2026-01-01T00:00:00Z")
+    trying = [pod("ContainerCreating"), pod("ErrImagePull"), pod("CrashLoopBackOff", restarts=2)]
+    assert not hopeless([*trying, leaving])
 
 
 def test_a_pod_that_crashes_again_and_again_is_a_problem() -> None:

@@ -37,7 +37,7 @@ def test_lists_and_single_objects_are_read_alike(tmp_path: Path) -> None:
 
 def test_a_failure_is_the_last_line_that_was_said(tmp_path: Path) -> None:
     broken = tools(tmp_path, "echo warning >&2; echo 'Error: chart not found' >&2; exit 1")
-    with pytest.raises(ClusterError, match=r"`helm upgrade --install slipway` failed on kind-dev: Error: chart not"):
+    with pytest.raises(ClusterError, match=r"`helm upgrade slipway` failed on kind-dev: Error: chart not"):
         broken.helm("upgrade", "--install", "slipway")
 
 
