@@ -13,8 +13,7 @@ from typing import Any
 from slipway.cluster.layout import (
     API_PORT,
     DNS_ADDRESS,
-    PAUSE_REPOSITORY,
-    PAUSE_TAG,
+    PAUSE_IMAGE,
     REGISTRY_NAME,
     REGISTRY_PORT,
     Layout,
@@ -55,7 +54,7 @@ path = "/var/lib/containerd/opt"
 snapshotter = "{snapshotter}"
 
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
-sandbox = "{REGISTRY_NAME}/{PAUSE_REPOSITORY}:{PAUSE_TAG}"
+sandbox = "{REGISTRY_NAME}/{PAUSE_IMAGE}"
 
 [plugins.'io.containerd.cri.v1.images'.registry]
 config_path = "{etc}/certs.d"

@@ -14,11 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.cluster import binaries, host, launch, preflight, provision, sandbox, slots
+from slipway.cluster import binaries, host, images, launch, preflight, provision, slots
 from slipway.cluster.errors import ClusterError
 from slipway.cluster.layout import GATEWAY_NODE_PORT, REGISTRY_NAME, REGISTRY_PORT, Layout, Node, NodePaths, plan
 from slipway.cluster.paths import clusters as clusters_directory
-from slipway.oci import OciError, RegistryClient
 from slipway.progress import Progress, Step
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -161,16 +160,7 @@ def _start(cluster: Cluster, programs: Path, progress: Progress) -> None:
                 launch.start(node, cluster.paths(node), programs)
     with progress.step("Waiting until every node is Ready") as step:
         _wait(cluster, step)
-        _push_pause(cluster, programs)
-
-
-def _push_pause(cluster: Cluster, programs: Path) -> None:
-    access = cluster.registry
-    try:
-        with RegistryClient.mutual_tls(access.url, access.ca, access.cert, access.key) as client:
-            sandbox.push_pause(client, programs)
-    except OciError as error:
-        raise ClusterError(error.message, error.hint) from error
+    images.push_all(cluster.registry, progress, [images.PAUSE])
 
 
 def start_node(name: str, node_name: str, progress: Progress) -> None:

@@ -173,8 +173,8 @@ def download(target: Path, progress: Progress) -> None:
     """
     pinned = _pinned()
     jobs: list[Callable[[], None]] = [
-        *[lambda release=release: _fetch(release, target) for release in releases(pinned)],  # type: ignore[misc]
-        *[lambda image=image: _fetch_image(image, target) for image in image_releases(pinned)],  # type: ignore[misc]
+        *[lambda release=release: _fetch(release, target) for release in releases(pinned)],
+        *[lambda image=image: _fetch_image(image, target) for image in image_releases(pinned)],
     ]
     with progress.step("Downloading the cluster's programs") as step, ThreadPoolExecutor(4) as pool:
         for count, done in enumerate([pool.submit(job) for job in jobs], 1):
