@@ -57,8 +57,8 @@ class Access:
             server=server.rstrip("/"),
             verify=_tls(cluster, user, config.where),
             auth=_auth(cluster, user, config.where),
-            proxy=cluster.get("proxy-url"),
-            server_name=cluster.get("tls-server-name"),
+            proxy=_proxy(cluster, config.where),
+            server_name=str(cluster["tls-server-name"]) if cluster.get("tls-server-name") else None,
             namespace=str(chosen.get("namespace") or "default"),
         )
 
@@ -74,7 +74,7 @@ class Access:
             namespace = "default"
         return cls(
             server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
-            verify=ssl.create_default_context(cafile=directory / "ca.crt"),
+            verify=_tls({"certificate-authority": directory / "ca.crt"}, {}, "The service account"),
             auth=TokenFileAuth(directory / "token"),
             namespace=namespace,
         )
@@ -175,6 +175,13 @@ def _load_identity(context: ssl.SSLContext, certificate: bytes, key: bytes) -> N
         context.load_cert_chain(path)
 
 
+def _proxy(cluster: Mapped, where: str) -> str | None:
+    proxy = cluster.get("proxy-url")
+    if proxy and not str(proxy).startswith(("http://", "https://", "socks5://")):
+        raise ConfigError(f"{where}: proxy-url is not an http, https or socks5 address.")
+    return str(proxy) if proxy else None
+
+
 def _auth(cluster: Mapped, user: Mapped, where: str) -> httpx2.Auth:
     if user.get("tokenFile"):
         return TokenFileAuth(Path(str(user["tokenFile"])))
@@ -193,11 +200,18 @@ def _plugin(cluster: Mapped, spec: Mapped, where: str) -> ExecPlugin:
     version, command = str(spec.get("apiVersion")), spec.get("command")
     if version not in EXEC_VERSIONS or not isinstance(command, str):
         raise ConfigError(f"{where}: exec needs a command and one of the versions {', '.join(EXEC_VERSIONS)}.")
+    arguments, variables = spec.get("args") or [], spec.get("env") or []
+    if not isinstance(arguments, list) or not isinstance(variables, list) or not all(map(_is_variable, variables)):
+        raise ConfigError(f"{where}: exec has args that are no list, or env that is no list of name and value.")
     public = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url")
     return ExecPlugin(
         api_version=version,
-        command=[command, *map(str, spec.get("args") or [])],
-        env={str(item["name"]): str(item["value"]) for item in spec.get("env") or []},
+        command=[command, *map(str, arguments)],
+        env={item["name"]: item["value"] for item in variables},
         hint=str(spec.get("installHint") or ""),
         cluster={key: cluster[key] for key in public if key in cluster} if spec.get("provideClusterInfo") else None,
     )
+
+
+def _is_variable(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("name"), str) and isinstance(item.get("value"), str)

@@ -135,6 +135,17 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
 }
 
 
+EXEC = {"apiVersion": "client.authentication.k8s.io/v1", "command": "x"}
+WRONG |= {
+    "proxy": (lambda path: kubeconfig(path, cluster={"proxy-url": "host:1"}), "proxy-url is not an http"),
+    "args": (lambda path: kubeconfig(path, user={"exec": {**EXEC, "args": 5}}), "exec has args that are no list"),
+    "env": (
+        lambda path: kubeconfig(path, user={"exec": {**EXEC, "env": [{"name": "A"}]}}),
+        "no list of name and value",
+    ),
+}
+
+
 def write(path: Path, content: str | bytes) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
@@ -152,6 +163,8 @@ def test_inside_a_pod(tmp_path: Path):
     with pytest.raises(ConfigError, match="Not inside a cluster"):
         Access.in_cluster(tmp_path, environ)
     (tmp_path / "token").write_text("t")
+    with pytest.raises(ConfigError, match="certificate-authority cannot be read"):
+        Access.in_cluster(tmp_path, environ)
     (tmp_path / "ca.crt").write_bytes(identity()[0])
     access = Access.in_cluster(tmp_path, environ)
     assert (access.server, access.namespace) == ("https://[fd00::1]:443", "default")
