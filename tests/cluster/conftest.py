@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,8 @@ def platform(cluster):
 @pytest.fixture
 def namespace(request, cluster):
     """A namespace of the test's own, deleted behind it."""
-    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:50].strip("-")
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].strip("-")
+    name = f"{words}-{zlib.crc32(request.node.name.encode()):08x}"
     kubectl(cluster, "create", "namespace", name)
     yield name
     kubectl(cluster, "delete", "namespace", name, "--wait=false")

@@ -81,13 +81,21 @@ def _trouble(pod: dict[str, Any]) -> _Trouble | None:
     if scheduled.status == "False":
         return _Trouble(scheduled.reason or "Unschedulable", scheduled.message)
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        trouble = _container_trouble(container)
+        trouble = _container_trouble(container, _memory_limit(pod, container.get("name", "")))
         if trouble:
             return trouble
     return None
 
 
-def _container_trouble(container: dict[str, Any]) -> _Trouble | None:
+def _memory_limit(pod: dict[str, Any], name: str) -> str:
+    """The memory limit that a container was given, as it was written; empty for none."""
+    for container in pod.get("spec", {}).get("containers") or []:
+        if container.get("name") == name:
+            return str(container.get("resources", {}).get("limits", {}).get("memory", ""))
+    return ""
+
+
+def _container_trouble(container: dict[str, Any], memory_limit: str) -> _Trouble | None:
     if container.get("ready"):
         return None
     state = container.get("state") or {}
@@ -101,16 +109,16 @@ def _container_trouble(container: dict[str, Any]) -> _Trouble | None:
         return None
     if not ended:
         return _Trouble(waiting.get("reason", "Waiting"), waiting.get("message", ""))
-    return _ended(container, waiting, ended)
+    return _ended(container, waiting, ended, memory_limit)
 
 
-def _ended(container: dict[str, Any], waiting: dict[str, Any], ended: dict[str, Any]) -> _Trouble:
+def _ended(container: dict[str, Any], waiting: dict[str, Any], ended: dict[str, Any], memory_limit: str) -> _Trouble:
     """A container that has run before. That it ran out of memory says more than that it is restarted for it."""
     code, word = ended.get("exitCode"), ended.get("reason", "Error")
     restarts = container.get("restartCount", 0)
     said = f"container {container.get('name')} ended with exit code {code} ({word}), {restarts} restarts"
-    line = _last_line(ended.get("message", ""))
-    message = ": ".join(filter(None, (said, line)))
+    advice = f"its memory limit is {memory_limit}, give it more" if word == _OOM and memory_limit else ""
+    message = ": ".join(filter(None, (said, advice, _last_line(ended.get("message", "")))))
     if waiting and waiting.get("reason") != "CrashLoopBackOff":
         return _Trouble(waiting.get("reason", "Waiting"), waiting.get("message") or message, code)
     return _Trouble(word if word == _OOM or not waiting else "CrashLoopBackOff", message, code)
