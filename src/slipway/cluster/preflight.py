@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,12 +37,20 @@ def check() -> None:
             f"This machine lacks {', '.join(sorted(missing))}.",
             f"Install them: apt-get install -y {' '.join(sorted(missing))}",
         )
-    if "overlay" not in Path("/proc/filesystems").read_text(encoding="ascii"):
-        raise ClusterError("The kernel has no overlay file system, which containers need.", "Load it: modprobe overlay")
+    _check_kernel()
     if home().is_relative_to("/run"):
         raise ClusterError(
             f"State below /run is lost on restart: {home()}.", "Choose another directory in SLIPWAY_HOME."
         )
+
+
+def _check_kernel() -> None:
+    """Most kernels have the overlay file system as a module, loaded when somebody asks for it."""
+    filesystems = Path("/proc/filesystems")
+    if "overlay" not in filesystems.read_text(encoding="ascii") and shutil.which("modprobe"):
+        subprocess.run(["modprobe", "-q", "overlay"], check=False, capture_output=True)
+    if "overlay" not in filesystems.read_text(encoding="ascii"):
+        raise ClusterError("The kernel has no overlay file system, which containers need.", "Load it: modprobe overlay")
 
 
 def _check_rights(effective: int) -> None:
