@@ -81,21 +81,13 @@ def _trouble(pod: dict[str, Any]) -> _Trouble | None:
     if scheduled.status == "False":
         return _Trouble(scheduled.reason or "Unschedulable", scheduled.message)
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        trouble = _container_trouble(container, _memory_limit(pod, container.get("name", "")))
+        trouble = _container_trouble(container)
         if trouble:
             return trouble
     return None
 
 
-def _memory_limit(pod: dict[str, Any], name: str) -> str:
-    """The memory limit that a container was given, as it was written; empty for none."""
-    for container in pod.get("spec", {}).get("containers") or []:
-        if container.get("name") == name:
-            return str(container.get("resources", {}).get("limits", {}).get("memory", ""))
-    return ""
-
-
-def _container_trouble(container: dict[str, Any], memory_limit: str) -> _Trouble | None:
+def _container_trouble(container: dict[str, Any]) -> _Trouble | None:
     if container.get("ready"):
         return None
     state = container.get("state") or {}
@@ -109,7 +101,7 @@ def _container_trouble(container: dict[str, Any], memory_limit: str) -> _Trouble
         return None
     if not ended:
         return _Trouble(waiting.get("reason", "Waiting"), waiting.get("message", ""))
-    return _ended(container, waiting, ended, memory_limit)
+    return _ended(container, waiting, ended)
 
 
 def _ended(container: dict[str, Any], waiting: dict[str, Any], ended: dict[str, Any], memory_limit: str) -> _Trouble:
@@ -117,6 +109,7 @@ def _ended(container: dict[str, Any], waiting: dict[str, Any], ended: dict[str, 
     code, word = ended.get("exitCode"), ended.get("reason", "Error")
     restarts = container.get("restartCount", 0)
     said = f"container {container.get('name')} ended with exit code {code} ({word}), {restarts} restarts"
+    memory_limit = container.get("resources", {}).get("limits", {}).get("memory", "")
     advice = f"its memory limit is {memory_limit}, give it more" if word == _OOM and memory_limit else ""
     message = ": ".join(filter(None, (said, advice, _last_line(ended.get("message", "")))))
     if waiting and waiting.get("reason") != "CrashLoopBackOff":

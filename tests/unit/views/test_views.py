@@ -268,6 +268,5 @@ def test_a_condition_that_is_missing_is_unknown() -> None:
 
 def test_memory_that_ran_out_is_said_with_its_limit():
     status = container(BACK_OFF, last=ended(137, "OOMKilled"), restarts=2)
-    shown = pod(status)
-    shown["spec"] = {"containers": [{"name": status["name"], "resources": {"limits": {"memory": "24Mi"}}}]}
-    assert pod_view(shown).message.endswith("its memory limit is 24Mi, give it more")
+    status["resources"] = {"limits": {"memory": "24Mi"}}
+    assert pod_view(pod(status)).message.endswith("its memory limit is 24Mi, give it more")
