@@ -104,7 +104,7 @@ def _container_trouble(container: dict[str, Any]) -> _Trouble | None:
     return _ended(container, waiting, ended)
 
 
-def _ended(container: dict[str, Any], waiting: dict[str, Any], ended: dict[str, Any], memory_limit: str) -> _Trouble:
+def _ended(container: dict[str, Any], waiting: dict[str, Any], ended: dict[str, Any]) -> _Trouble:
     """A container that has run before. That it ran out of memory says more than that it is restarted for it."""
     code, word = ended.get("exitCode"), ended.get("reason", "Error")
     restarts = container.get("restartCount", 0)
