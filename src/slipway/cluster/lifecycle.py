@@ -122,12 +122,17 @@ def create(name: str, nodes: int, progress: Progress) -> Cluster:
     return cluster
 
 
-def _check_request(name: str, nodes: int) -> None:
+def _check_name(name: str) -> None:
+    """A name becomes a directory, which is deleted one day."""
     if not NAME.fullmatch(name):
         raise ClusterError(
             f"{name!r} cannot name a cluster: 1 to 32 lower-case letters, digits or '-', a letter first.",
             "For example: slipway cluster create dev",
         )
+
+
+def _check_request(name: str, nodes: int) -> None:
+    _check_name(name)
     if not 1 <= nodes <= MOST_NODES:
         raise ClusterError(f"A local cluster has 1 to {MOST_NODES} nodes, not {nodes}.", "For example: --nodes 2")
 
@@ -152,9 +157,8 @@ def start(name: str, progress: Progress) -> Cluster:
 
 
 def _start(cluster: Cluster, programs: Path, progress: Progress) -> None:
-    with slots.machine_lock():
+    with progress.step(f"Starting {len(cluster.layout.nodes)} node(s)"), slots.machine_lock():
         host.connect_host(cluster.layout)
-    with progress.step(f"Starting {len(cluster.layout.nodes)} node(s)"):
         for node in cluster.layout.nodes:
             if not launch.running(node):
                 launch.start(node, cluster.paths(node), programs)
@@ -186,6 +190,7 @@ def stop(name: str, progress: Progress) -> None:
 
 def delete(name: str, progress: Progress) -> None:
     """Ends a cluster and removes all that it had, also one that was only half created or half deleted."""
+    _check_name(name)
     directory = clusters_directory() / name
     if not directory.exists():
         find(name)
