@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
@@ -26,23 +26,35 @@ class Progress(Protocol):
         """Says one thing that a person should know."""
 
 
+DETAIL_EVERY = 30.0
+
+
 class _LineStep:
+    """A log cannot be redrawn: of the details one is shown each half minute, so that long work is seen to go on."""
+
+    def __init__(self, show: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._show, self._clock = show, clock
+        self._shown = clock()
+
     def detail(self, text: str) -> None:
-        """A log cannot be redrawn: details are dropped."""
+        if text and self._clock() - self._shown >= DETAIL_EVERY:
+            self._shown = self._clock()
+            self._show(f"  … {text}")
 
 
 class LineProgress:
     """Progress as lines, for logs, pipes and scripts."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream or sys.stderr
+        self._clock = clock
 
     @contextmanager
     def step(self, text: str) -> Iterator[Step]:
-        started = time.monotonic()
-        print(f"  {text} …", file=self._stream, flush=True)
-        yield _LineStep()
-        print(f"  {text}: {time.monotonic() - started:.1f} s", file=self._stream, flush=True)
+        started = self._clock()
+        self.note(f"{text} …")
+        yield _LineStep(self.note, self._clock)
+        self.note(f"{text}: {self._clock() - started:.1f} s")
 
     def note(self, text: str) -> None:
         print(f"  {text}", file=self._stream, flush=True)
