@@ -16,7 +16,7 @@ from slipway.cluster import binaries, lifecycle
 from slipway.oci import Entry, Image, Layer, RegistryClient, entries_of
 from slipway.progress import LineProgress
 
-TOOLS = "bash,bind9-dnsutils,busybox-static,curl,iproute2,iptables,netcat-openbsd,socat,util-linux,ca-certificates"
+TOOLS = "bash,bind9-dnsutils,bsdextrautils,busybox-static,curl,iproute2,iptables,netcat-openbsd,socat,util-linux,ca-certificates"
 FOLDER = "e2e-test-images"
 HTDOCS = "usr/local/apache2/htdocs"
 SERVE = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", f"/{HTDOCS}")
