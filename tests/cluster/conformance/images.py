@@ -16,8 +16,9 @@ from slipway.cluster import binaries, lifecycle
 from slipway.oci import Entry, Image, Layer, RegistryClient, entries_of
 from slipway.progress import LineProgress
 
-TOOLS = "bash,bind9-dnsutils,bsdextrautils,busybox-static,curl,iproute2,iptables,netcat-openbsd,socat,util-linux,ca-certificates"
+TOOLS = "bash,bind9-dnsutils,bsdextrautils,busybox-static,curl,iproute2,iptables,netcat-openbsd,socat,util-linux"
 FOLDER = "e2e-test-images"
+PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/"}
 HTDOCS = "usr/local/apache2/htdocs"
 SERVE = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", f"/{HTDOCS}")
 
@@ -38,7 +39,9 @@ def images(work: Path) -> dict[str, Image]:
     unneeded = re.compile(r"(dev|proc|sys|var/cache|var/lib/apt)/")
     kept = [entry for entry in entries_of(root) if not unneeded.match(entry.name)]
     base = Layer.of(kept)
-    agnhost = Layer.of([Entry.file("agnhost", work / "agnhost", executable=True)])
+    sources = upstream(work)
+    keys = [Entry.file(name, sources / "agnhost" / "porter" / name) for name in ("localhost.crt", "localhost.key")]
+    agnhost = Layer.of([Entry.file("agnhost", work / "agnhost", executable=True), *keys])
     busybox = Layer.of(
         [
             Entry.file("bin/busybox", root / "bin" / "busybox", executable=True),
@@ -48,17 +51,36 @@ def images(work: Path) -> dict[str, Image]:
         ]
     )
     page = Layer.of([Entry.file(f"{HTDOCS}/index.html", b"<html><body><h1>It works!</h1></body></html>\n")])
-    path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/"}
     pause = Layer.of([Entry.file("pause", programs() / "pause", executable=True)])
-    tool = Image.of(base, agnhost, entrypoint=("/agnhost",), env=path)
-    tool.config["config"]["Cmd"] = ["pause"]
     return {
-        "agnhost": tool,
+        "agnhost": tool(["pause"], base, agnhost),
         "busybox": Image.of(busybox, entrypoint=(), env={"PATH": "/bin"}),
-        "httpd": Image.of(base, page, entrypoint=SERVE),
+        "glibc-dns-testing": Image.of(base, env=PATH),
+        "kitten": tool(["test-webserver"], base, agnhost, pages(sources / "kitten" / "html")),
+        "nautilus": tool(["test-webserver"], base, agnhost, pages(sources / "nautilus" / "html")),
         "nginx": Image.of(base, page, entrypoint=SERVE),
+        "nonroot": Image.of(base, entrypoint=("/bin/sleep", "infinity"), user="1234"),
         "pause": Image.of(pause, entrypoint=("/pause",)),
     }
+
+
+def tool(arguments: list[str], *layers: Layer) -> Image:
+    """An image that runs agnhost with these arguments, unless a pod gives others."""
+    image = Image.of(*layers, entrypoint=("/agnhost",), env=PATH)
+    image.config["config"]["Cmd"] = arguments
+    return image
+
+
+def pages(directory: Path) -> Layer:
+    """The files of a directory, at the root."""
+    return Layer.of([Entry.file(path.name, path) for path in sorted(directory.iterdir())])
+
+
+def upstream(work: Path) -> Path:
+    """Where upstream keeps what its test images are made of."""
+    command = ["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"]
+    found = subprocess.run(command, cwd=work / "module", check=True, capture_output=True, text=True).stdout
+    return Path(found.strip()) / "test" / "images"
 
 
 APPLETS = ["sh", "cat", "echo", "ls", "mkdir", "sleep", "test", "touch", "true", "false", "wget", "nslookup", "id"]
