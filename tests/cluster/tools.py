@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from slipway.cluster.lifecycle import Cluster
 from slipway.progress import LineProgress
 
 T = TypeVar("T")
-PATIENCE = 120.0
+PATIENCE = 120.0 * float(os.environ.get("SLIPWAY_PATIENCE", "1"))  # emulated machines need more
 
 
 def until(condition: Callable[[], T], *, timeout: float = PATIENCE, pause: float = 0.1, what: str = "") -> T:
