@@ -41,7 +41,8 @@ def images(work: Path) -> dict[str, Image]:
     base = Layer.of(kept)
     sources = upstream(work)
     keys = [Entry.file(name, sources / "agnhost" / "porter" / name) for name in ("localhost.crt", "localhost.key")]
-    agnhost = Layer.of([Entry.file("agnhost", work / "agnhost", executable=True), *keys])
+    names = ("agnhost", "agnhost-2")  # a test overrides the entrypoint by the second name
+    agnhost = Layer.of([*[Entry.file(name, work / "agnhost", executable=True) for name in names], *keys])
     busybox = Layer.of(
         [
             Entry.file("bin/busybox", root / "bin" / "busybox", executable=True),
