@@ -53,6 +53,7 @@ def images(work: Path) -> dict[str, Image]:
             ],
             Entry.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n"),
             Entry.file("etc/group", b"root:x:0:\n"),
+            Entry.file("tmp/.keep", b""),
         ]
     )
     page = Layer.of([Entry.file(f"{HTDOCS}/index.html", b"<html><body><h1>It works!</h1></body></html>\n")])
