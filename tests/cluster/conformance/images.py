@@ -16,7 +16,18 @@ from slipway.cluster import binaries, lifecycle
 from slipway.oci import Entry, Image, Layer, RegistryClient, entries_of
 from slipway.progress import LineProgress
 
-TOOLS = "bash,bind9-dnsutils,bsdextrautils,busybox-static,curl,iproute2,iptables,netcat-openbsd,socat,util-linux"
+TOOLS = (
+    "bash,bash-static,bind9-dnsutils,bsdextrautils,busybox-static,curl,iproute2,iptables,netcat-openbsd,socat,"
+    "util-linux"
+)
+REGISTRIES = (
+    "promoterE2eRegistry",
+    "gcRegistry",
+    "gcEtcdRegistry",
+    "buildImageRegistry",
+    "dockerLibraryRegistry",
+    "sigStorageRegistry",
+)
 FOLDER = "e2e-test-images"
 PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/"}
 HTDOCS = "usr/local/apache2/htdocs"
@@ -40,40 +51,58 @@ def images(work: Path) -> dict[str, Image]:
     kept = [entry for entry in entries_of(root) if not unneeded.match(entry.name)]
     base = Layer.of(kept)
     sources = upstream(work)
+    nnp = Layer.of([setuid(work / "nonewprivs", "usr/local/bin/nnp")])
     keys = [Entry.file(name, sources / "agnhost" / "porter" / name) for name in ("localhost.crt", "localhost.key")]
     names = ("agnhost", "agnhost-2")  # a test overrides the entrypoint by the second name
     agnhost = Layer.of([*[Entry.file(name, work / "agnhost", executable=True) for name in names], *keys])
-    busybox = Layer.of(
-        [
-            Entry.file("bin/busybox", root / "bin" / "busybox", executable=True),
-            *[
-                Entry.file(f"bin/{name}", root / "bin" / "busybox", executable=True)
-                for name in applets(root)
-                if name != "busybox"
-            ],
-            Entry.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n"),
-            Entry.file("etc/group", b"root:x:0:\n"),
-            Entry.file("tmp/.keep", b""),
-        ]
-    )
     page = Layer.of([Entry.file(f"{HTDOCS}/index.html", b"<html><body><h1>It works!</h1></body></html>\n")])
-    pause = Layer.of([Entry.file("pause", programs() / "pause", executable=True)])
+    # a test reads the name of upstream's base out of an image that is mounted as a volume
+    release = Layer.of([Entry.file("etc/os-release", b'NAME="Alpine Linux"\n')])
     return {
         "agnhost": tool(["pause"], base, agnhost),
-        "busybox": Image.of(busybox, entrypoint=(), env={"PATH": "/bin"}),
+        "busybox": command(["sh"], Image.of(busybox(root), env={"PATH": "/bin"})),
+        "etcd": program(programs() / "etcd", "usr/local/bin/etcd"),
         "glibc-dns-testing": Image.of(base, env=PATH),
-        "kitten": tool(["test-webserver"], base, agnhost, pages(sources / "kitten" / "html")),
+        "kitten": tool(["test-webserver"], base, agnhost, release, pages(sources / "kitten" / "html")),
         "nautilus": tool(["test-webserver"], base, agnhost, pages(sources / "nautilus" / "html")),
         "nginx": Image.of(base, page, entrypoint=SERVE),
+        "nonewprivs": command(["nnp"], Image.of(base, nnp, env=PATH)),
         "nonroot": Image.of(base, entrypoint=("/bin/sleep", "infinity"), user="1234"),
-        "pause": Image.of(pause, entrypoint=("/pause",)),
+        "pause": program(programs() / "pause", "pause"),
+        "sample-apiserver": program(work / "sample-apiserver", "sample-apiserver"),
     }
+
+
+def busybox(root: Path) -> Layer:
+    """Busybox under all its names. Its shell is bash: Debian's build of busybox drops variables called `data-1`."""
+    commands = dict.fromkeys(applets(root), root / "bin" / "busybox") | {"busybox": root / "bin" / "busybox"}
+    commands["sh"] = root / "bin" / "bash-static"
+    entries = [Entry.file(f"bin/{name}", path, executable=True) for name, path in commands.items()]
+    accounts = [
+        Entry.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n"),
+        Entry.file("etc/group", b"root:x:0:\n"),
+    ]
+    return Layer.of([*entries, *accounts, Entry("tmp", mode=0o1777)])
+
+
+def program(file: Path, name: str) -> Image:
+    """An image with one static program, which it runs."""
+    return Image.of(Layer.of([Entry.file(name, file, executable=True)]), entrypoint=(f"/{name}",))
+
+
+def setuid(file: Path, name: str) -> Entry:
+    """A program that runs as its owner, root."""
+    return Entry(name, file, file.stat().st_size, mode=0o6755)
 
 
 def tool(arguments: list[str], *layers: Layer) -> Image:
     """An image that runs agnhost with these arguments, unless a pod gives others."""
-    image = Image.of(*layers, entrypoint=("/agnhost",), env=PATH)
-    image.config["config"]["Cmd"] = arguments
+    return command(arguments, Image.of(*layers, entrypoint=("/agnhost",), env=PATH))
+
+
+def command(words: list[str], image: Image) -> Image:
+    """The image with what it runs unless a pod says otherwise."""
+    image.config["config"]["Cmd"] = words
     return image
 
 
@@ -84,8 +113,8 @@ def pages(directory: Path) -> Layer:
 
 def upstream(work: Path) -> Path:
     """Where upstream keeps what its test images are made of."""
-    command = ["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"]
-    found = subprocess.run(command, cwd=work / "module", check=True, capture_output=True, text=True).stdout
+    words = ["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"]
+    found = subprocess.run(words, cwd=work / "module", check=True, capture_output=True, text=True).stdout
     return Path(found.strip()) / "test" / "images"
 
 
@@ -113,8 +142,7 @@ def main() -> None:
     cluster, work = lifecycle.find(sys.argv[1]), Path(sys.argv[2])
     access = cluster.registry
     here = f"{access.name}/{FOLDER}"
-    keys = ("promoterE2eRegistry", "gcRegistry", "buildImageRegistry", "dockerLibraryRegistry", "sigStorageRegistry")
-    (work / "repositories.yaml").write_text("".join(f"{key}: {here}\n" for key in keys), encoding="utf-8")
+    (work / "repositories.yaml").write_text("".join(f"{key}: {here}\n" for key in REGISTRIES), encoding="utf-8")
     made = images(work)
     with RegistryClient.mutual_tls(access.url, access.ca, access.cert, access.key) as client:
         for name, tag in wanted(work):
