@@ -56,6 +56,13 @@ def test_status_of_a_stopped_cluster(slipway, dev):
     assert (found["cluster"]["running"], found["platform"]["installed"]) == (False, False)
 
 
+def test_prepare_says_what_is_missing(slipway, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLIPWAY_NODE_BINARIES", str(tmp_path))
+    result = slipway("cluster", "prepare")
+    assert result.exit_code == 1
+    assert f"SLIPWAY_NODE_BINARIES={tmp_path} lacks etcd" in result.stderr
+
+
 def test_impossible_requests(slipway):
     assert slipway("cluster", "create", "--nodes", 0).exit_code == 2
     result = slipway("cluster", "create", "No Cluster")

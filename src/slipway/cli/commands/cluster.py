@@ -11,7 +11,7 @@ from slipway.cli import output, target
 from slipway.cli.options import Format, Output
 from slipway.cli.terminal import progress, say
 from slipway.client.errors import NotFoundError, near
-from slipway.cluster import lifecycle
+from slipway.cluster import binaries, images, lifecycle
 from slipway.cluster.paths import clusters as clusters_directory
 
 app = typer.Typer(
@@ -30,6 +30,14 @@ def find(name: str) -> lifecycle.Cluster:
         return found[name]
     known = f"There is: {', '.join(found)}." if found else f"Create it: slipway cluster create {name}"
     raise NotFoundError(f"There is no local cluster {name}{near(name, found) or '.'}", known)
+
+
+@app.command()
+def prepare() -> None:
+    """Obtain the programs and images of local clusters ahead of the first one. Prints the programs' directory."""
+    place = binaries.directory(progress())
+    images.build_all(progress())
+    output.line(str(place))
 
 
 @app.command()
