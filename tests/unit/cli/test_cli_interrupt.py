@@ -26,7 +26,8 @@ def started(api):
     processes = []
 
     def start(*arguments):
-        command = [sys.executable, "-m", "slipway", *arguments]
+        # a test run in the background of a shell ignores SIGINT, and so would what it starts
+        command = ["env", "--default-signal=INT", sys.executable, "-m", "slipway", *arguments]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
         processes.append(process)
         return process
