@@ -21,6 +21,7 @@ TOOLS = {
 """Programs of the host, and the Debian packages that have them."""
 
 CAP_SYS_ADMIN, CAP_NET_ADMIN = 21, 12
+HOSTS = "echo 127.0.0.1 localhost"
 
 
 def check() -> None:
@@ -38,10 +39,17 @@ def check() -> None:
             f"Install them: apt-get install -y {' '.join(sorted(missing))}",
         )
     _check_kernel()
+    check_hosts(Path("/etc/hosts"))
     if home().is_relative_to("/run"):
         raise ClusterError(
             f"State below /run is lost on restart: {home()}.", "Choose another directory in SLIPWAY_HOME."
         )
+
+
+def check_hosts(file: Path) -> None:
+    """Pods get a copy of the machine's: without it, containerd starts none."""
+    if not file.is_file():
+        raise ClusterError(f"This machine has no {file}, and no pod starts without one.", f"Make it: {HOSTS} >{file}")
 
 
 def _check_kernel() -> None:

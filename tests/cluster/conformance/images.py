@@ -16,10 +16,7 @@ from slipway.cluster import binaries, lifecycle
 from slipway.oci import Entry, Image, Layer, RegistryClient, entries_of
 from slipway.progress import LineProgress
 
-TOOLS = (
-    "bash,bash-static,bind9-dnsutils,bsdextrautils,busybox-static,curl,iproute2,iptables,netcat-openbsd,socat,"
-    "util-linux"
-)
+TOOLS = "bash,bind9-dnsutils,bsdextrautils,busybox-static,curl,iproute2,iptables,netcat-openbsd,socat,util-linux"
 REGISTRIES = (
     "promoterE2eRegistry",
     "gcRegistry",
@@ -29,7 +26,7 @@ REGISTRIES = (
     "sigStorageRegistry",
 )
 FOLDER = "e2e-test-images"
-PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/"}
+PATH = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/"}
 HTDOCS = "usr/local/apache2/htdocs"
 SERVE = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", f"/{HTDOCS}")
 
@@ -60,7 +57,7 @@ def images(work: Path) -> dict[str, Image]:
     release = Layer.of([Entry.file("etc/os-release", b'NAME="Alpine Linux"\n')])
     return {
         "agnhost": tool(["pause"], base, agnhost),
-        "busybox": command(["sh"], Image.of(busybox(root), env={"PATH": "/bin"})),
+        "busybox": command(["sh"], Image.of(busybox(work / "busybox"), env={"PATH": "/bin"})),
         "etcd": program(programs() / "etcd", "usr/local/bin/etcd"),
         "glibc-dns-testing": Image.of(base, env=PATH),
         "kitten": tool(["test-webserver"], base, agnhost, release, pages(sources / "kitten" / "html")),
@@ -73,11 +70,10 @@ def images(work: Path) -> dict[str, Image]:
     }
 
 
-def busybox(root: Path) -> Layer:
-    """Busybox under all its names. Its shell is bash: Debian's build of busybox drops variables called `data-1`."""
-    commands = dict.fromkeys(applets(root), root / "bin" / "busybox") | {"busybox": root / "bin" / "busybox"}
-    commands["sh"] = root / "bin" / "bash-static"
-    entries = [Entry.file(f"bin/{name}", path, executable=True) for name, path in commands.items()]
+def busybox(program: Path) -> Layer:
+    """Busybox under all its names: a test may type any."""
+    listed = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    entries = [Entry.file(f"bin/{name}", program, executable=True) for name in {"busybox", *listed}]
     accounts = [
         Entry.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\n"),
         Entry.file("etc/group", b"root:x:0:\n"),
@@ -116,13 +112,6 @@ def upstream(work: Path) -> Path:
     words = ["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"]
     found = subprocess.run(words, cwd=work / "module", check=True, capture_output=True, text=True).stdout
     return Path(found.strip()) / "test" / "images"
-
-
-def applets(root: Path) -> list[str]:
-    """The commands of busybox, each the same file under another name: a test may type any."""
-    return subprocess.run(
-        [root / "bin" / "busybox", "--list"], check=True, capture_output=True, text=True
-    ).stdout.split()
 
 
 def programs() -> Path:
