@@ -111,7 +111,8 @@ def _merged(paths: list[Path]) -> _Config:
 
 def _read(path: Path) -> Mapped:
     try:
-        document = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a tenth of the time, where it is compiled
+        document = yaml.load(path.expanduser().read_text(encoding="utf-8"), loader)  # noqa: S506  # both are safe
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such kubeconfig file.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

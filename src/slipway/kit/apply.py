@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from slipway.kit.client import Client, NotFound
+from slipway.kit.client import Client, Conflict, Invalid, NotFound
 from slipway.kit.compare import covers, fingerprint, without_nulls
 from slipway.kit.consistency import wrote
 from slipway.kit.controller import TerminalError
@@ -13,6 +14,8 @@ from slipway.kit.objects import Key, Kind, Manifest, key_of
 from slipway.kit.store import Store
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
+
+REMEMBERED = 4096  # children that read back differently from how they were applied
 
 StoreLookup = Callable[[str, str], Store]
 """The store of an `apiVersion` and `kind`: `Manager.find_store`."""
@@ -69,7 +72,7 @@ class Applier:
         self._lookup = lookup
         self._manager = manager
         self._annotation = annotation
-        self._settled: dict[tuple[Kind, Key], tuple[str, str]] = {}  # hash and version that an apply left unchanged
+        self._settled: OrderedDict[tuple[Kind, Key], tuple[str, str]] = OrderedDict()  # hash and version after an apply
 
     async def apply_children(
         self, owner: Manifest, children: Iterable[Manifest], *, prune_kinds: Iterable[Kind] = ()
@@ -78,7 +81,8 @@ class Applier:
 
         Each child gets our label, and `owner` as its controller. Written is only what differs from the live object in a
         field that we set, or set before; fields of others stay. Raises `OwnedByAnother` before anything is written when
-        a child's name is taken, and the client's errors. Does nothing for an owner that is being deleted.
+        a child's name is taken, `Conflict` when the store is behind and another object has the name by now, and the
+        client's errors. Does nothing for an owner that is being deleted.
         """
         applied = Applied()
         if "deletionTimestamp" in owner["metadata"]:
@@ -132,17 +136,37 @@ class Applier:
         place = (child.kind, key)
         if child.live is not None and self._is_settled(place, child, child.live):
             return
-        # Without force, a create that somebody else was faster with ends as a conflict and not as a takeover.
-        answer = await self._client.apply(
-            child.kind, child.desired, manager=self._manager, force=child.live is not None
-        )
+        answer = await self._write(child)
         wrote(child.kind, answer)
         version = answer["metadata"]["resourceVersion"]
-        self._settled[place] = (child.fingerprint, version)
+        self._settle(place, child, answer)
         if child.live is None:
             applied.created.append(str(child))
         elif version != child.live["metadata"]["resourceVersion"]:
             applied.updated.append(str(child))
+
+    async def _write(self, child: _Child) -> Manifest:
+        """A create must not take over what somebody made a moment ago, nor an update what has taken our object's place.
+
+        The first is for want of force, the second for the uid: the API server refuses another one.
+        """
+        if child.live is None:
+            return await self._client.apply(child.kind, child.desired, manager=self._manager)
+        body = {**child.desired, "metadata": {**child.desired["metadata"], "uid": child.live["metadata"]["uid"]}}
+        try:
+            return await self._client.apply(child.kind, body, manager=self._manager, force=True)
+        except Invalid as error:
+            if any(field == "metadata.uid" for field, _ in error.causes):
+                raise Conflict(409, "Conflict", f"{child} is not the object that it was") from error
+            raise
+
+    def _settle(self, place: tuple[Kind, Key], child: _Child, answer: Manifest) -> None:
+        """Remembers a child that the API server rewrote, so that it is not applied again and again."""
+        self._settled.pop(place, None)
+        if not covers(answer, child.desired):
+            self._settled[place] = (child.fingerprint, answer["metadata"]["resourceVersion"])
+            if len(self._settled) > REMEMBERED:
+                self._settled.popitem(last=False)
 
     def _is_settled(self, place: tuple[Kind, Key], child: _Child, live: Manifest) -> bool:
         metadata = live["metadata"]
@@ -156,12 +180,12 @@ class Applier:
         for live in self._lookup(kind.api_version, kind.kind).by_owner(owner["metadata"]["uid"]):
             metadata, key = live["metadata"], key_of(live)
             ours = metadata.get("labels", {}).get(MANAGED_BY) == self._manager
-            if (kind, key) in wanted or not ours or "deletionTimestamp" in metadata:
+            if (kind, key) in wanted or not ours or "deletionTimestamp" in metadata or self._whose(owner, live):
                 continue
             self._settled.pop((kind, key), None)
             try:
                 await self._client.delete(kind, key.name, key.namespace or None, uid=metadata["uid"])
-            except NotFound:
+            except (NotFound, Conflict):  # it is gone, whoever has its name by now
                 continue
             applied.deleted.append(f"{kind.kind} {key}")
 

@@ -1,4 +1,4 @@
-"""What the platform asks of an API server: eight calls, and the errors they raise.
+"""What the platform asks of an API server: nine calls, and the errors they raise.
 
 ApiError                    the server answered, and refused
  ├─ NotFound                404

@@ -62,8 +62,8 @@ def covers(live: Any, desired: Any, field: str = "") -> bool:
 
 
 def _covers_member(live: Mapping[str, Any], key: str, desired: Any, field: str) -> bool:
-    if key not in live:
-        return not desired  # Go leaves out what is empty, zero or false
+    if key not in live:  # Go leaves out what is empty; a false is a pointer in most places, and its absence means true
+        return not desired and desired is not False
     return covers(live[key], desired, field)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 from slipway.kit.client import ApiError, Conflict, NotFound, Unreachable
 from slipway.kit.consistency import Writes, track
+from slipway.kit.fence import check_fence, fenced
+from slipway.kit.lease import LeaseLost
 from slipway.kit.metrics import Metrics
 from slipway.kit.objects import Key, Kind, Manifest, key_of
 from slipway.kit.queue import WorkQueue
 from slipway.kit.store import Store
+from slipway.kit.tasks import until_first
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +25,21 @@ CACHE_PATIENCE = 10.0  # seconds after a write; a store that has not seen it by 
 CACHE_RECHECK = 0.5  # seconds
 RECONCILE_TIMEOUT = 300.0  # seconds
 
+RESULTS = ("success", "requeue_after", "error")
+
 MapFunction = Callable[[Manifest], Iterable[Key]]
 """The keys to reconcile when an object has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The end of a reconcile; `requeue_after` asks for another one in so many seconds."""
+    """The end of a reconcile; `requeue_after` asks for another one in so many seconds, 0 for at once."""
 
     requeue_after: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.requeue_after is not None and not 0 <= self.requeue_after < math.inf:
+            raise ValueError(f"requeue_after is {self.requeue_after}: a number of seconds, or None, is expected.")
 
 
 class TerminalError(Exception):
@@ -106,24 +116,24 @@ class Controller:
     async def run(self, may_write: Callable[[], bool] = lambda: True) -> None:
         """Works until cancelled. All present objects come first, at low priority.
 
-        `may_write` is asked before each reconcile; when it says no, the controller ends with a RuntimeError.
+        `may_write` is asked before each reconcile and each write; when it says no, this ends with `LeaseLost`.
         """
         for store, to in self._bound:
             store.subscribe(self._enqueue(to))
         for manifest in self._main.list():
             self._queue.add(key_of(manifest), low=True)
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self.workers):
-                    group.create_task(self._work(may_write))
+            with fenced(may_write):
+                await until_first(*(self._work() for _ in range(self.workers)))
         finally:
             self._queue.close()
 
     def _enqueue(self, to: MapFunction) -> Callable[[Manifest | None, Manifest | None], None]:
         def handle(old: Manifest | None, new: Manifest | None) -> None:
-            for manifest in (old, new):
-                for key in self._keys(to, manifest) if manifest is not None else ():
-                    self._queue.add(key)
+            before = self._keys(to, old) if old is not None else []
+            after = self._keys(to, new) if new is not None else []
+            for key in before + [key for key in after if key not in before]:
+                self._queue.add(key)
 
         return handle
 
@@ -149,17 +159,15 @@ class Controller:
     def _group(self) -> str:
         return _group(self.kind.api_version)
 
-    async def _work(self, may_write: Callable[[], bool]) -> None:
+    async def _work(self) -> None:
         while True:
             key = await self._queue.get()
             try:
-                if not may_write():
-                    raise RuntimeError("This process does not lead any more.")
+                check_fence()
                 if self._cache_is_behind(key):
                     self._queue.add_after(key, CACHE_RECHECK)
                 else:
-                    with self._active.track_inprogress(), self._time.time():
-                        await self._reconcile(key)
+                    await self._reconcile(key)
             finally:
                 self._queue.done(key)
 
@@ -174,18 +182,21 @@ class Controller:
         return False
 
     async def _reconcile(self, key: Key) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         with track() as writes:
-            outcome = await self._outcome(key, self.reconciler.reconcile(key))
-        self._reconciles.labels(self.name, outcome).inc()
+            outcome = await self._outcome(key)
+        ended = loop.time()
+        self._time.observe(ended - started)
+        self._reconciles[outcome].inc()
         seen = {kind: version for kind, version in writes.items() if kind in self._stores}
         if seen:
-            self._pending[key] = _Pending(seen, asyncio.get_running_loop().time() + CACHE_PATIENCE)
+            self._pending[key] = _Pending(seen, ended + CACHE_PATIENCE)
 
-    async def _outcome(self, key: Key, reconcile: Awaitable[Result]) -> str:
+    async def _outcome(self, key: Key) -> str:
         """One reconcile, and what becomes of the key; the result's name in the metrics."""
         try:
-            async with asyncio.timeout(RECONCILE_TIMEOUT):
-                result = await reconcile
+            result = await self._bounded(key)
         except TerminalError as error:
             log.warning("%s %s: %s", self.name, key, error)
             self._terminal_errors.inc()
@@ -202,21 +213,41 @@ class Controller:
         self._queue.add_after(key, result.requeue_after)
         return "requeue_after"
 
+    async def _bounded(self, key: Key) -> Result:
+        try:
+            async with asyncio.timeout(RECONCILE_TIMEOUT) as limit:
+                result = await self.reconciler.reconcile(key)
+        except TimeoutError:
+            if limit.expired():
+                self._timeouts.inc()
+            raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise RuntimeError("Something that the reconcile waited for was cancelled: CancelledError") from error
+        if not isinstance(result, Result):
+            raise TypeError(f"reconcile returned {result!r}, not a Result")
+        return result
+
     def _log_failure(self, key: Key, error: Exception, delay: float) -> None:
         if isinstance(error, Conflict | NotFound):  # somebody was faster: an event of it is on its way
             log.debug("%s %s: %s; again in %.2f s", self.name, key, error, delay)
-        elif isinstance(error, ApiError | Unreachable | TimeoutError):
+        elif isinstance(error, ApiError | Unreachable | TimeoutError | LeaseLost):
             log.warning("%s %s: %s; again in %.2f s", self.name, key, error or type(error).__name__, delay)
         else:
+            self._panics.inc()
             log.error("%s %s failed; again in %.2f s", self.name, key, delay, exc_info=error)
 
     def _measure(self, metrics: Metrics) -> None:
         metrics.workers.labels(self.name).set(self.workers)
-        self._active = metrics.active_workers.labels(self.name)
+        metrics.active_workers.labels(self.name).set_function(self._queue.in_work)
         self._time = metrics.reconcile_time.labels(self.name)
         self._errors = metrics.errors.labels(self.name)
         self._terminal_errors = metrics.terminal_errors.labels(self.name)
-        self._reconciles = metrics.reconciles
+        self._panics = metrics.panics.labels(self.name)
+        self._timeouts = metrics.timeouts.labels(self.name)
+        self._reconciles = {name: metrics.reconciles.labels(self.name, name) for name in RESULTS}
 
 
 def _group(api_version: str) -> str:

@@ -70,6 +70,7 @@ class EventRecorder:
             return False
         series.count += 1
         series.last = now
+        self._series.move_to_end(place)
         return True
 
     async def _create(self, place: tuple[str, ...], about: Manifest, now: float) -> None:
@@ -100,6 +101,7 @@ class EventRecorder:
 
     def _bucket(self, uid: str) -> TokenBucket:
         bucket = self._buckets.setdefault(uid, TokenBucket(RATE, BURST))
+        self._buckets.move_to_end(uid)
         _forget_oldest(self._buckets)
         return bucket
 

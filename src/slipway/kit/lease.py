@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import socket
 import uuid
@@ -59,6 +60,7 @@ class LeaderElector:
         self._observed: tuple[object, ...] = ()
         self._observed_at = 0.0
         self._renewed = float("-inf")
+        self._held: Manifest | None = None  # the Lease as we last wrote it
 
     def leading(self) -> bool:
         """Whether nobody else can lead at this moment."""
@@ -101,25 +103,35 @@ class LeaderElector:
         except (ApiError, Unreachable, TimeoutError) as error:
             log.warning("The lease %s cannot be read or written: %s", self._config.name, error or type(error).__name__)
             return False
-        if taken:
-            self._renewed = started  # the time before the request: the API server's answer may have been slow
+        # The time before the request: the API server's answer may have been slow. Not taken: another holds it.
+        self._renewed = started if taken else float("-inf")
         return taken
 
     async def _take(self) -> bool:
+        held, self._held = self._held, None
+        if held is not None:  # one request renews, as long as nobody else has written the Lease
+            with suppress(Conflict, NotFound):
+                self._held = await self._replace(held)
+                return True
         try:
             lease = await self._get()
         except NotFound:
-            await self._client.create(LEASE, self._lease({}, transitions=0))
+            self._held = await self._client.create(LEASE, self._lease({}, transitions=0))
             return True
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         if holder and holder != self._config.identity and not self._abandoned(spec):
             return False
-        transitions = spec.get("leaseTransitions") or 0
-        mine = holder == self._config.identity
-        body = self._lease(spec if mine else {}, transitions if mine else transitions + 1)
-        await self._client.replace(LEASE, {**body, "metadata": lease["metadata"]})
+        self._held = await self._replace(lease)
         return True
+
+    async def _replace(self, lease: Manifest) -> Manifest:
+        """Writes a Lease as ours, where it is still the one that was read."""
+        spec = lease.get("spec") or {}
+        mine = spec.get("holderIdentity") == self._config.identity
+        transitions = spec.get("leaseTransitions") or 0
+        body = self._lease(spec if mine else {}, transitions if mine else transitions + 1)
+        return await self._client.replace(LEASE, {**body, "metadata": lease["metadata"]})
 
     def _abandoned(self, spec: Manifest) -> bool:
         """Whether the holder has not renewed for the Lease's duration, by our clock."""
@@ -136,7 +148,7 @@ class LeaderElector:
             "spec": {
                 "acquireTime": spec.get("acquireTime") or self._stamp(),
                 "holderIdentity": self._config.identity,
-                "leaseDurationSeconds": max(1, round(self._config.duration)),
+                "leaseDurationSeconds": math.ceil(self._config.duration),
                 "leaseTransitions": transitions,
                 "renewTime": self._stamp(),
             },

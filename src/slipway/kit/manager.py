@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from slipway.kit.client import Client
 from slipway.kit.controller import Controller
@@ -16,6 +15,7 @@ from slipway.kit.metrics import Metrics
 from slipway.kit.objects import Kind
 from slipway.kit.reflector import Reflector
 from slipway.kit.store import Projection, Store
+from slipway.kit.tasks import until_first
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 class Manager:
     """Runs controllers, and the stores that they read.
 
-    With `lease`, stores are kept warm in every replica and controllers run in the one that leads; without, at once.
+    With `lease`, stores are kept warm in every replica and controllers run in the one that leads; without, as soon as
+    all stores have been listed.
     `namespace` is the scope of all stores that name no other; None is the whole cluster. With `port`, probes and
     metrics are answered on `host:port`: `/healthz`, `/readyz`, `/metrics`; 0 takes a free port, `port` says which.
     """
@@ -106,9 +107,7 @@ class Manager:
         self._started = True
         self._reflectors = [Reflector(self.client, store, metrics=self.metrics) for store in self._stores.values()]
         async with self._health_port():
-            await _until_first(
-                self._stopping.wait(), *(reflector.run() for reflector in self._reflectors), self._lead()
-            )
+            await until_first(self._stopping.wait(), *(reflector.run() for reflector in self._reflectors), self._lead())
 
     def healthy(self) -> list[str]:
         """What is wrong with this process, so that starting it again is the cure; a line each."""
@@ -127,6 +126,8 @@ class Manager:
         ]
 
     async def _lead(self) -> None:
+        for store in self._stores.values():
+            await store.synced.wait()  # who could not act does not stand for election
         if self._lease is None:
             await self._control(lambda: True)
             return
@@ -136,16 +137,13 @@ class Manager:
         await elector.acquire()
         leader.set(1)
         try:
-            await _until_first(elector.hold(), self._control(elector.leading))
+            await until_first(elector.hold(), self._control(elector.leading))
         finally:
             leader.set(0)
             await elector.release()
 
-    async def _control(self, may_write: Any) -> None:
-        for store in self._stores.values():
-            await store.synced.wait()
-        running = [controller.run(may_write) for controller in self._controllers]
-        await _until_first(self._stopping.wait(), *running)
+    async def _control(self, may_write: Callable[[], bool]) -> None:
+        await until_first(self._stopping.wait(), *(controller.run(may_write) for controller in self._controllers))
 
     def _first(self, api_version: str, kind: str) -> Store | None:
         names = (api_version, kind)
@@ -173,17 +171,3 @@ def _same(store: Store, projection: Projection | None) -> Store:
     if projection is not None and projection is not store.projection:
         raise ValueError(f"There is a store of {store.kind.plural} with another projection already.")
     return store
-
-
-async def _until_first(*coroutines: Coroutine[Any, Any, Any]) -> None:
-    """Runs all until one ends, cancels the others, waits for them, and raises what the first died of."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        ended = [task for task in tasks if task.done()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in ended:
-        task.result()

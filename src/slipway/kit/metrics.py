@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _QUEUE_BUCKETS = tuple(10.0**power for power in range(-8, 4))
 _RECONCILE_BUCKETS: tuple[float, ...] = (
@@ -28,13 +28,16 @@ _RECONCILE_BUCKETS += (1.0, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8,
 
 
 class Metrics:
-    """One set of metrics in one registry; a process has one."""
+    """One set of metrics in one registry; a process has one. A registry of its own has the process's metrics too."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
+        if registry is None:
+            ProcessCollector(registry=self.registry)
         self._queue_families()
         self._controller_families()
         self.leader = self._gauge("leader_election_master_status", "1 while this process leads.", "name")
+        self.requests = self._counter("rest_client_requests_total", "Requests by answer.", "code", "method", "host")
         self.cached = self._gauge("slipway_kit_cached_objects", "Objects in a store.", "kind")
         self.relists = self._counter("slipway_kit_relists_total", "Lists after the first one.", "kind")
         self.watch_failures = self._counter(
@@ -65,6 +68,14 @@ class Metrics:
         self.errors = self._counter(f"{prefix}_reconcile_errors_total", "Reconciles that failed.", "controller")
         self.terminal_errors = self._counter(
             f"{prefix}_terminal_reconcile_errors_total", "Reconciles that failed for good.", "controller"
+        )
+        self.panics = self._counter(
+            f"{prefix}_reconcile_panics_total",
+            "Reconciles that failed with an error that only a bug explains.",
+            "controller",
+        )
+        self.timeouts = self._counter(
+            f"{prefix}_reconcile_timeouts_total", "Reconciles that were cut off.", "controller"
         )
         self.reconcile_time = self._histogram(
             f"{prefix}_reconcile_time_seconds", "How long a reconcile takes.", _RECONCILE_BUCKETS, "controller"

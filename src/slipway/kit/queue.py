@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -41,12 +42,16 @@ class WorkQueue(Generic[K]):
         self._processing: dict[K, float] = {}
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
-        self._ready = asyncio.Event()
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._measure(name, metrics or Metrics())
 
     def __len__(self) -> int:
         """How many keys wait, those of `add_after` not counted."""
         return len(self._wanted.keys() - self._processing.keys())
+
+    def in_work(self) -> int:
+        """How many keys are in work."""
+        return len(self._processing)
 
     def add(self, key: K, *, low: bool = False) -> None:
         """Adds a key; one that waits already gets the better of both priorities."""
@@ -92,10 +97,17 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """The next key, once there is one; it is in work until `done`."""
+        """The next key, once there is one; it is in work until `done`. Others get a turn of the loop before it."""
+        await asyncio.sleep(0)
         while (key := self._pop()) is None:
-            self._ready.clear()
-            await self._ready.wait()
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    self._wake()  # it was our turn: now it is the next one's
+                raise
         return key
 
     def done(self, key: K) -> None:
@@ -127,7 +139,15 @@ class WorkQueue(Generic[K]):
 
     def _push(self, key: K) -> None:
         heapq.heappush(self._heap, (self._wanted[key][0], next(self._sequence), key))
-        self._ready.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Lets one worker look for a key; one that is gone is passed over."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
 
     def _due(self, key: K) -> None:
         del self._timers[key]

@@ -28,7 +28,8 @@ class Reflector:
     """Lists, then watches, for as long as it runs.
 
     `inactivity`: seconds of silence after which a watch is taken for dead and opened again; bookmarks come about once a
-    minute. `recheck`: seconds between looks for a kind that the API server does not have.
+    minute. `recheck`: seconds between looks for a kind that the API server does not have. `page_size`: objects that are
+    asked for at once where the list cannot be streamed.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Reflector:
         *,
         inactivity: float = 100.0,
         recheck: float = 30.0,
+        page_size: int = PAGE_SIZE,
         metrics: Metrics | None = None,
         jitter: random.Random | None = None,
     ) -> None:
@@ -45,9 +47,10 @@ class Reflector:
         self._client = client
         self._inactivity = inactivity
         self._recheck = recheck
+        self._page_size = page_size
         self._jitter = jitter or random.Random()  # noqa: S311  # spreads load, hides nothing
         self._version: str | None = None  # None: list first
-        self._streams = True  # until the API server refuses a streaming list
+        self._streams = True  # whether the next list is a streaming one: the API server may refuse it
         self._failures = 0
         self._active_at = asyncio.get_running_loop().time()
         metrics = metrics or Metrics()
@@ -89,33 +92,47 @@ class Reflector:
         return 0.0
 
     async def _list_pages(self) -> None:
+        try:
+            found, version = await self._pages(self._page_size)
+        except Expired:  # the pages took longer than the API server keeps their version: one answer cannot expire
+            found, version = await self._pages(None)
+        self._listed(found, version)
+
+    async def _pages(self, size: int | None) -> tuple[list[Manifest], str]:
         store, found, token = self.store, list[Manifest](), None
         while True:
             async with asyncio.timeout(self._inactivity):
                 page = await self._client.list(
-                    store.kind, store.namespace, labels=store.labels, limit=PAGE_SIZE, continue_=token
+                    store.kind, store.namespace, labels=store.labels, limit=size, continue_=token
                 )
             self._active()
             found.extend(map(store.project, page.items))
             token = page.continue_
             if not token:
-                break
-        self._listed(found, page.resource_version)
+                return found, page.resource_version
 
     async def _watch(self) -> None:
         started, seen = asyncio.get_running_loop().time(), False
+        renewed = started  # when the time-out was last moved: not for each of a thousand events a second
         initial: dict[Key, Manifest] | None = {} if self._version is None else None
         try:
             async with asyncio.timeout(self._inactivity) as silence, aclosing(self._open()) as events:
                 async for event in events:
                     seen = True
-                    silence.reschedule(self._active() + self._inactivity)
+                    if self._active() > renewed + self._inactivity / 20:
+                        renewed = self._active_at
+                        silence.reschedule(renewed + self._inactivity)
                     initial = self._take(event, initial)
         except TimeoutError:
             log.debug("The watch of %s was silent for %.0f s", self.store.kind.plural, self._inactivity)
+            self._streams = initial is None
             return
-        if initial is not None or (not seen and asyncio.get_running_loop().time() - started < SHORTEST_WATCH):
+        if initial is not None:
+            self._streams = False
+            raise Unreachable("the streaming list ended early")
+        if not seen and asyncio.get_running_loop().time() - started < SHORTEST_WATCH:
             raise Unreachable("the watch ended early")
+        self._failures = 0
 
     def _open(self) -> AsyncGenerator[WatchEvent]:
         return self._client.watch(
@@ -144,6 +161,7 @@ class Reflector:
         return initial
 
     def _follow(self, event: WatchEvent) -> None:
+        self._failures = 0
         version = event.object["metadata"]["resourceVersion"]
         if version.isdecimal() and not newer(version, self._version or ""):
             return  # delivered before
@@ -154,13 +172,13 @@ class Reflector:
         else:
             self.store.put(event.object)
         self._version = version
-        self._failures = 0
 
     def _listed(self, found: list[Manifest], version: str) -> None:
         if self.store.synced.is_set():
             self._relists.inc()
         self.store.replace(found, version)
         self._version = version
+        self._streams = True
         self._failures = 0
 
     def _active(self) -> float:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote
 
 import httpx2
@@ -26,8 +26,13 @@ from slipway.kit.client import (
     Unreachable,
     WatchEvent,
 )
+from slipway.kit.fence import check_fence
 from slipway.kit.limits import TokenBucket
+from slipway.kit.metrics import Metrics
 from slipway.kit.objects import Kind, Manifest
+
+if TYPE_CHECKING:
+    from slipway.kit.websocket import WebSocket
 
 TIMEOUT = httpx2.Timeout(30.0, connect=5.0)  # seconds; a watch may be silent for as long as it was asked to last
 LIMITS = httpx2.Limits(max_connections=32, max_keepalive_connections=32, keepalive_expiry=60.0)
@@ -62,8 +67,8 @@ class RestClient:
     """A `Client` of one API server. Close it with `aclose`, or use it as an asynchronous context manager.
 
     At most `rate` requests a second, `burst` at once; watches keep connections of their own and are not counted.
-    What the API server is too busy for (429) is asked again when it says so, at most three times.
-    `transport` replaces the network.
+    What the API server is too busy for (429) is asked again when it says so, at most three times. Requests are counted
+    in `metrics`. `transport` replaces the network.
     """
 
     def __init__(
@@ -74,8 +79,11 @@ class RestClient:
         burst: int = 100,
         transport: httpx2.AsyncBaseTransport | None = None,
         user_agent: str = "slipway",
+        metrics: Metrics | None = None,
     ) -> None:
         self.access = access
+        self._requests = (metrics or Metrics()).requests
+        self._host = access.server.partition("://")[2].partition("/")[0]
         self._bucket = TokenBucket(rate, burst)
         self._http = _http_client(access, transport, user_agent, LIMITS)
         self._streams = _http_client(access, transport, user_agent, httpx2.Limits(max_keepalive_connections=0))
@@ -210,6 +218,22 @@ class RestClient:
     ) -> bytes:
         return (await self._send(method, path, {}, body, headers or {})).content
 
+    @asynccontextmanager
+    async def websocket(self, path: str, protocol: str) -> AsyncIterator[WebSocket]:
+        """A websocket with this subprotocol; see `slipway.kit.websocket`."""
+        from httpx2.websockets import AsyncWebSocketSession  # noqa: PLC0415  # only port forwarding needs it
+
+        from slipway.kit.websocket import LARGEST_MESSAGE, Session, handshake  # noqa: PLC0415  # as above
+
+        async with self._stream("GET", path, {}, limits=TIMEOUT, headers=handshake(protocol)) as response:
+            if response.status_code != httpx2.codes.SWITCHING_PROTOCOLS:
+                raise error_from(response.status_code, await response.aread())
+            if response.headers.get("Sec-WebSocket-Protocol") != protocol:
+                raise Unreachable(f"{self.access.server} does not speak {protocol}.")
+            stream = response.extensions["network_stream"]
+            async with AsyncWebSocketSession(stream, max_message_size_bytes=LARGEST_MESSAGE) as session:
+                yield Session(session)
+
     async def _json(
         self,
         method: str,
@@ -232,9 +256,11 @@ class RestClient:
     ) -> httpx2.Response:
         for attempt in range(MOST_RETRIES + 1):
             await self._bucket.take()
+            if method not in {"GET", "HEAD"}:
+                check_fence()
             async with self._errors():
                 request = self._request(self._http, method, path, query, content=content, headers=headers)
-                response = await self._http.send(request)
+                response = await self._exchange(self._http, request)
             if response.status_code != TOO_MANY_REQUESTS or attempt == MOST_RETRIES:
                 break
             await asyncio.sleep(_retry_after(response))
@@ -244,15 +270,33 @@ class RestClient:
 
     @asynccontextmanager
     async def _stream(
-        self, method: str, path: str, query: Mapping[str, Any], *, limits: httpx2.Timeout
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        limits: httpx2.Timeout,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[httpx2.Response]:
         async with self._errors():
-            request = self._request(self._streams, method, path, query, timeout=limits)
-            response = await self._streams.send(request, stream=True)
+            request = self._request(self._streams, method, path, query, timeout=limits, headers=headers)
+            response = await self._exchange(self._streams, request, stream=True)
             try:
                 yield response
             finally:
                 await response.aclose()
+
+    async def _exchange(
+        self, http: httpx2.AsyncClient, request: httpx2.Request, *, stream: bool = False
+    ) -> httpx2.Response:
+        """One request; counted under client-go's code for one without an answer."""
+        code = "<error>"
+        try:
+            response = await http.send(request, stream=stream)
+            code = str(response.status_code)
+            return response
+        finally:
+            self._requests.labels(code, request.method, self._host).inc()
 
     def _request(
         self, http: httpx2.AsyncClient, method: str, path: str, query: Mapping[str, Any], **options: Any

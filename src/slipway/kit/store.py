@@ -35,6 +35,8 @@ _ALWAYS_KEPT = (
     "labels",
     "ownerReferences",
 )
+_UNIQUE = {"name", "uid", "resourceVersion"}
+_SHORT = 64  # characters; longer ones are rarely said twice
 
 
 def drop_managed_fields(manifest: Manifest) -> Manifest:
@@ -55,7 +57,7 @@ def keep(*paths: str) -> Projection:
         kept: Manifest = {
             "apiVersion": intern(manifest["apiVersion"]),
             "kind": intern(manifest["kind"]),
-            "metadata": {key: metadata[key] for key in _ALWAYS_KEPT if key in metadata},
+            "metadata": {key: _shared(metadata[key], key) for key in _ALWAYS_KEPT if key in metadata},
         }
         for path in split:
             _copy(manifest, kept, path)
@@ -71,7 +73,18 @@ def _copy(source: Mapping[str, Any], target: dict[str, Any], path: tuple[str, ..
     if rest and isinstance(source[head], dict):
         _copy(source[head], target.setdefault(head, {}), tuple(rest))
     else:
-        target[head] = source[head]
+        target[head] = _shared(source[head])
+
+
+def _shared(value: Any, name: str = "") -> Any:
+    """The value with its strings in memory once, however many objects have them: names of nodes, labels, reasons."""
+    if isinstance(value, str):
+        return intern(value) if len(value) <= _SHORT and name not in _UNIQUE else value
+    if isinstance(value, list):
+        return [_shared(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _shared(item) for key, item in value.items()}
+    return value
 
 
 class Store:
@@ -121,13 +134,16 @@ class Store:
         return self.by_index("owner", uid)
 
     def index(self, name: str, function: IndexFunction) -> None:
-        """Adds an index: `function` gives the values that an object is found by. ValueError when `name` is taken."""
+        """Adds an index: `function` gives the values that an object is found by. ValueError when `name` is taken.
+
+        An object on which it raises is logged, and found by no value.
+        """
         if name in self._functions:
             raise ValueError(f"The store of {self.kind.plural} has an index {name!r} already.")
         self._functions[name] = function
         self._indices[name] = defaultdict(dict)
         for key, manifest in self._objects.items():
-            for value in function(manifest):
+            for value in self._values(name, manifest):
                 self._indices[name][value][key] = None
 
     def by_index(self, name: str, value: str) -> Manifests:
@@ -165,8 +181,10 @@ class Store:
         self.available = True
         for key in [key for key in self._objects if key not in listed]:
             self._remove(key)
-        for manifest in listed.values():
-            self._put(manifest)
+        for key, manifest in listed.items():
+            old = self._objects.get(key)
+            if old is None or _identity(old) != _identity(manifest):  # an older version counts too: the list is newer
+                self._set(key, old, manifest)
         self.synced.set()
 
     def missing(self) -> None:
@@ -189,11 +207,13 @@ class Store:
     def _put(self, manifest: Manifest) -> None:
         key = key_of(manifest)
         old = self._objects.get(key)
-        if old is not None and not _changed(old, manifest):
-            return
-        self._objects[key] = manifest
-        self._reindex(key, old, manifest)
-        self._tell(old, manifest)
+        if old is None or _changed(old, manifest):
+            self._set(key, old, manifest)
+
+    def _set(self, key: Key, old: Manifest | None, new: Manifest) -> None:
+        self._objects[key] = new
+        self._reindex(key, old, new)
+        self._tell(old, new)
 
     def _remove(self, key: Key) -> None:
         old = self._objects.pop(key, None)
@@ -202,10 +222,9 @@ class Store:
             self._tell(old, None)
 
     def _reindex(self, key: Key, old: Manifest | None, new: Manifest | None) -> None:
-        for name, function in self._functions.items():
-            before = set(function(old)) if old is not None else set()
-            after = set(function(new)) if new is not None else set()
-            index = self._indices[name]
+        for name, index in self._indices.items():
+            before = self._values(name, old) if old is not None else set()
+            after = self._values(name, new) if new is not None else set()
             for value in before - after:
                 index[value].pop(key, None)
                 if not index[value]:
@@ -213,12 +232,24 @@ class Store:
             for value in after - before:
                 index[value][key] = None
 
+    def _values(self, name: str, manifest: Manifest) -> set[str]:
+        try:
+            return set(self._functions[name](manifest))
+        except Exception:
+            log.exception("The index %s of %s cannot read %s", name, self.kind.plural, key_of(manifest))
+            return set()
+
     def _tell(self, old: Manifest | None, new: Manifest | None) -> None:
         for handler in self._handlers:
             try:
                 handler(old, new)
             except Exception:
                 log.exception("A handler of %s failed on %s", self.kind.plural, key_of(new or old or {}))
+
+
+def _identity(manifest: Manifest) -> tuple[str | None, str | None]:
+    metadata = manifest["metadata"]
+    return metadata.get("uid"), metadata.get("resourceVersion")
 
 
 def _changed(old: Manifest, new: Manifest) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slipway.kit.apply import Applied, Applier, OwnedByAnother
+from slipway.kit.apply import REMEMBERED, Applied, Applier, OwnedByAnother, owner_reference
 from slipway.kit.client import Conflict, Unreachable
 from slipway.kit.consistency import track
 from slipway.kit.objects import DEPLOYMENT, MODEL_SERVICE, SERVICE, Key, Kind, Manifest
@@ -120,6 +120,17 @@ async def test_a_field_that_we_set_no_more_is_given_up():
 
 
 @virtual_time
+async def test_an_item_that_we_set_no_more_is_given_up_but_for_what_others_set_of_it():
+    world = World()
+    ports = [{"port": number, "name": f"p{number}", "protocol": "TCP"} for number in (80, 81)]
+    await world.apply(thing(SERVICE, spec={"ports": ports}))
+    theirs = thing(SERVICE, spec={"ports": [{"port": 81, "protocol": "TCP", "nodePort": 31000}]})
+    await world.server.apply(SERVICE, theirs, manager="other", force=True)
+    await world.apply(thing(SERVICE, spec={"type": "NodePort"}))
+    assert world.live(SERVICE)["spec"] == {"type": "NodePort", "ports": theirs["spec"]["ports"]}
+
+
+@virtual_time
 async def test_a_child_that_is_gone_comes_back():
     world = World()
     await world.apply(deployment())
@@ -221,3 +232,55 @@ async def test_writes_are_noted_for_the_stale_cache_guard():
     with track() as writes:
         await world.apply(deployment())
     assert writes == {DEPLOYMENT: world.live(DEPLOYMENT)["metadata"]["resourceVersion"]}
+
+
+@virtual_time
+async def test_an_object_that_took_the_place_of_ours_is_not_overwritten():
+    """Ours was deleted and somebody made another of its name, and our store does not know yet."""
+    world = World()
+    await world.apply(deployment(replicas=2))
+    world.server.remove(DEPLOYMENT, KEY)
+    world.server.put(DEPLOYMENT, deployment(replicas=7))
+    with pytest.raises(Conflict, match="Deployment default/iris is not the object that it was"):
+        await world.applier.apply_children(world.owner, [deployment(replicas=3)])
+    assert world.live(DEPLOYMENT)["spec"] == {"replicas": 7}
+    with pytest.raises(OwnedByAnother):
+        await world.apply(deployment(replicas=3))
+
+
+@virtual_time
+async def test_a_child_deleted_behind_the_store_is_a_conflict_and_then_made_again():
+    world = World()
+    await world.apply(deployment(replicas=2))
+    world.server.remove(DEPLOYMENT, KEY)
+    with pytest.raises(Conflict, match="uid mismatch"):
+        await world.applier.apply_children(world.owner, [deployment(replicas=3)])
+    assert (await world.apply(deployment(replicas=3))).created == ["Deployment default/iris"]
+
+
+@virtual_time
+async def test_pruning_spares_a_namesake_and_the_children_of_others():
+    world = World()
+    await world.apply(thing(SERVICE, spec={"a": 1}))
+    world.server.remove(SERVICE, KEY)
+    world.server.put(SERVICE, thing(SERVICE, spec={"theirs": 1}))
+    assert not await world.applier.apply_children(world.owner, [], prune_kinds=[SERVICE])
+    assert world.live(SERVICE)["spec"] == {"theirs": 1}
+    shared = thing(SERVICE, "shared", spec={})
+    ours, theirs = owner_reference(world.owner), {"uid": "u", "kind": "ModelService", "name": "other"}
+    shared["metadata"] |= {
+        "ownerReferences": [{**ours, "controller": False}, {**theirs, "apiVersion": "x", "controller": True}],
+        "labels": {"app.kubernetes.io/managed-by": "slipway"},
+    }
+    world.server.put(SERVICE, shared)
+    assert not await world.apply()
+
+
+@virtual_time
+async def test_what_is_remembered_of_children_is_bounded():
+    world = World()
+    world.server.default = lambda _, manifest: manifest["spec"].update(when="rewritten")
+    for number in range(REMEMBERED + 10):
+        child = thing(DEPLOYMENT, f"d{number}", spec={"when": "original"})
+        await world.applier.apply_children(world.owner, [child])
+    assert len(world.applier._settled) == REMEMBERED

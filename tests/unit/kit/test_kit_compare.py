@@ -12,7 +12,7 @@ from slipway.kit.compare import covers, fingerprint, without_nulls
     [
         ({"a": 1, "added": 2}, {"a": 1}),
         ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 2]}}),
-        ({}, {"paused": False, "labels": {}, "args": [], "n": 0, "s": ""}),
+        ({}, {"labels": {}, "args": [], "n": 0, "s": ""}),
         (
             {"containers": [{"name": "sidecar"}, {"name": "m", "image": "x", "added": 1}]},
             {"containers": [{"name": "m"}]},
@@ -32,6 +32,7 @@ def test_equal_in_what_we_set(live: Any, desired: Any):
     ("live", "desired"),
     [
         ({"a": 1}, {"a": 2}),
+        ({}, {"automountServiceAccountToken": False}),  # absent means true
         ({}, {"a": 1}),
         ({"a": "x"}, {"a": {}}),
         ({"args": ["a", "b"]}, {"args": ["a"]}),

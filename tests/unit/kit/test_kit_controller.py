@@ -18,7 +18,7 @@ from slipway.kit.manager import Manager
 from slipway.kit.objects import CONFIG_MAP, DEPLOYMENT, HTTP_ROUTE, LEASE, MODEL_SERVICE, POD, SERVICE, Key, Manifest
 from slipway.kit.status import write_status
 from slipway.kit.store import Store, keep
-from slipway.kit.testing import ApiServer, Call, virtual_time
+from slipway.kit.testing import ApiServer, Call, VirtualTimeLoop, virtual_time
 
 KEY = Key("default", "iris")
 
@@ -221,9 +221,50 @@ async def test_each_outcome_of_a_reconcile(caplog: pytest.LogCaptureFixture):
     assert value("controller_runtime_reconcile_total", {**labels, "result": "error"}) == 37
     assert value("controller_runtime_reconcile_errors_total", labels) == 37
     assert value("controller_runtime_terminal_reconcile_errors_total", labels) == 1
+    assert value("controller_runtime_reconcile_panics_total", labels) == 12
+    assert value("controller_runtime_reconcile_timeouts_total", labels) == 0
     assert value("controller_runtime_reconcile_time_seconds_count", labels) == 40
     assert value("controller_runtime_active_workers", labels) == 0
     assert value("controller_runtime_max_concurrent_reconciles", labels) == 4
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (asyncio.CancelledError(), "CancelledError"),
+        (None, "reconcile returned None, not a Result"),
+        (7, "not a Result"),
+    ],
+)
+@virtual_time
+async def test_whatever_a_reconcile_does_its_worker_lives_on(
+    returned: object, said: str, caplog: pytest.LogCaptureFixture
+):
+    server = ApiServer()
+    server.put(MODEL_SERVICE, service("odd"))
+    manager, calls = Manager(server), list[str]()
+
+    class Odd:
+        async def reconcile(self, key: Key) -> Result:
+            calls.append(key.name)
+            if key.name == "odd" and isinstance(returned, BaseException):
+                raise returned
+            return returned if key.name == "odd" else Result()  # type: ignore[return-value]  # as of one who forgot it
+
+    manager.add(Controller(MODEL_SERVICE, Odd(), workers=1))
+    async with running(manager) as task:
+        server.put(MODEL_SERVICE, service("fine"))
+        await asyncio.sleep(1)
+        assert not task.done()
+    assert calls.count("fine") == 1
+    assert calls.count("odd") > 2
+    assert said in caplog.text
+
+
+@pytest.mark.parametrize("after", [-1.0, float("nan"), float("inf")])
+def test_a_time_that_never_comes_is_refused(after: float):
+    with pytest.raises(ValueError, match="requeue_after"):
+        Result(requeue_after=after)
 
 
 @virtual_time
@@ -242,6 +283,9 @@ async def test_a_reconcile_that_hangs_is_cut_off():
     async with running(manager):
         await asyncio.sleep(310)
     assert len(calls) == 2
+    value = manager.metrics.registry.get_sample_value
+    assert value("controller_runtime_reconcile_timeouts_total", {"controller": "modelservice"}) == 1
+    assert value("controller_runtime_reconcile_panics_total", {"controller": "modelservice"}) == 0
 
 
 @virtual_time
@@ -353,6 +397,65 @@ async def test_losing_the_lease_ends_the_process():
         server.fault = cut
         with pytest.raises(LeaseLost):
             await asyncio.wait_for(task, 15)
+
+
+@virtual_time
+async def test_a_leader_that_slept_through_its_lease_writes_nothing_more():
+    """As a process that was stopped for half a minute, in the middle of a reconcile."""
+    server = ApiServer()
+    server.put(MODEL_SERVICE, service())
+    manager = Manager(server, lease=LeaseConfig("op", "slipway-system", "first"))
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+
+    class Sleeper:
+        async def reconcile(self, key: Key) -> Result:
+            await server.get(MODEL_SERVICE, key.name, key.namespace)
+            loop.stall(30)
+            await server.create(CONFIG_MAP, {"metadata": {"name": "late", "namespace": "default"}})
+            return Result()
+
+    manager.add(Controller(MODEL_SERVICE, Sleeper()))
+    with pytest.raises(LeaseLost):
+        await manager.run()
+    assert server.objects(CONFIG_MAP) == {}
+    assert {call.kind for call in server.writes} == {LEASE}
+
+
+@virtual_time
+async def test_the_lease_is_given_back_after_the_last_write():
+    """A reconcile that tidies up when it is cut off has the time for it."""
+    server = ApiServer()
+    server.put(MODEL_SERVICE, service())
+    manager = Manager(server, lease=LeaseConfig("op", "slipway-system", "first"))
+
+    class Tidy:
+        async def reconcile(self, key: Key) -> Result:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                await asyncio.sleep(0.5)
+                await server.create(CONFIG_MAP, {"metadata": {"name": "last", "namespace": key.namespace}})
+            return Result()
+
+    manager.add(Controller(MODEL_SERVICE, Tidy()))
+    async with running(manager):
+        server.calls.clear()
+    assert [(call.verb, call.kind) for call in server.writes] == [("create", CONFIG_MAP), ("replace", LEASE)]
+    assert server.objects(LEASE)[Key("slipway-system", "op")]["spec"]["holderIdentity"] == ""
+
+
+@virtual_time
+async def test_who_has_not_listed_everything_does_not_stand_for_election():
+    server = ApiServer()
+    server.missing.add(MODEL_SERVICE)
+    manager = Manager(server, lease=LeaseConfig("op", "slipway-system", "first"))
+    manager.add(Controller(MODEL_SERVICE, Scripted(lambda _: Result())))
+    async with running(manager):
+        assert server.objects(LEASE) == {}
+        server.missing.clear()
+        await asyncio.sleep(60)
+        assert len(server.objects(LEASE)) == 1
 
 
 @virtual_time

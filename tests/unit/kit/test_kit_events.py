@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from slipway.kit.client import Forbidden
-from slipway.kit.events import EventRecorder
+from slipway.kit.events import REMEMBERED, EventRecorder
 from slipway.kit.objects import EVENT, Manifest
 from slipway.kit.testing import ApiServer, Call, virtual_time
 
@@ -92,3 +92,18 @@ async def test_what_cannot_be_recorded_fails_nobody(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING):
         await recorder(server).emit(SERVICE, "Normal", "Scaled", "to 3")
     assert "Scaled of iris is not recorded: events is forbidden" in caplog.text
+
+
+@virtual_time
+async def test_what_goes_on_is_remembered_longer_than_what_was_once():
+    server = ApiServer()
+    events_of = recorder(server)
+    await events_of.emit(SERVICE, "Normal", "Steady", "again")
+    for number in range(REMEMBERED + 800):
+        if number % 400 == 0:
+            await events_of.emit(SERVICE, "Normal", "Steady", "again")
+        other = {**SERVICE, "metadata": {"name": f"o{number}", "namespace": "team", "uid": f"o{number}"}}
+        await events_of.emit(other, "Normal", "Once", "here")
+    steady = [event["count"] for event in events(server) if event["reason"] == "Steady"]
+    assert steady == [14]
+    assert len(events_of._series) == len(events_of._buckets) == REMEMBERED

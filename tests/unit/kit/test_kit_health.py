@@ -36,6 +36,7 @@ async def test_probes_and_metrics_share_a_port(manager: Manager):
     metrics = await ask(manager, "/metrics")
     assert metrics.headers["Content-Type"].startswith("text/plain; version=")
     assert 'slipway_kit_cached_objects{kind="modelservices"} 0.0' in metrics.text
+    assert "\nprocess_resident_memory_bytes " in metrics.text
 
 
 async def test_what_is_wrong_is_said(manager: Manager):

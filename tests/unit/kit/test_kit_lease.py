@@ -87,8 +87,10 @@ async def test_a_leader_that_finds_another_in_its_place_stops():
     lease = server.objects(LEASE)[Key("slipway-system", "slipway-operator")]
     lease["spec"]["holderIdentity"] = "usurper"
     server.put(LEASE, lease)
+    started = asyncio.get_running_loop().time()
     with pytest.raises(LeaseLost):
         await first.hold()
+    assert asyncio.get_running_loop().time() - started <= 2
     await first.release()
     assert spec(server)["holderIdentity"] == "usurper"
 
@@ -96,6 +98,37 @@ async def test_a_leader_that_finds_another_in_its_place_stops():
 def test_times_that_could_make_two_leaders_are_refused():
     with pytest.raises(ValueError, match="retry_period < renew_deadline < duration"):
         LeaseConfig("a", "b", renew_deadline=20.0)
+
+
+@virtual_time
+async def test_renewing_takes_one_request_until_somebody_else_writes_the_lease():
+    server = ApiServer()
+    first = elector(server, "first")
+    await first.acquire()
+    holding = asyncio.create_task(first.hold())
+    server.calls.clear()
+    await asyncio.sleep(9)
+    assert [call.verb for call in server.calls] == ["replace"] * 4
+    lease = server.objects(LEASE)[Key("slipway-system", "slipway-operator")]
+    server.put(LEASE, {**lease, "metadata": {**lease["metadata"], "labels": {"theirs": "x"}}})
+    server.calls.clear()
+    await asyncio.sleep(4)
+    assert [call.verb for call in server.calls] == ["replace", "get", "replace", "replace"]
+    server.remove(LEASE, Key("slipway-system", "slipway-operator"))
+    await asyncio.sleep(4)
+    assert first.leading()
+    assert spec(server)["leaseTransitions"] == 0
+    holding.cancel()
+    await asyncio.gather(holding, return_exceptions=True)
+
+
+@virtual_time
+async def test_others_never_wait_for_less_than_the_lease_says():
+    """The field is a whole number of seconds."""
+    server = ApiServer()
+    times = LeaseConfig("slipway-operator", "slipway-system", "first", 1.4, renew_deadline=1.3, retry_period=0.2)
+    await LeaderElector(server, times).acquire()
+    assert spec(server)["leaseDurationSeconds"] == 2
 
 
 def test_two_processes_of_one_host_are_told_apart():

@@ -100,6 +100,36 @@ async def test_a_key_added_many_times_is_handed_out_once():
 
 
 @virtual_time
+async def test_a_worker_that_is_cancelled_as_it_is_woken_loses_no_key():
+    queue: WorkQueue[str] = WorkQueue()
+    first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
+    await asyncio.sleep(1)
+    queue.add("a")
+    first.cancel()
+    assert await asyncio.wait_for(second, 1) == "a"
+    assert first.cancelled()
+
+
+@virtual_time
+async def test_keys_that_take_no_time_leave_room_for_others():
+    queue: WorkQueue[int] = WorkQueue()
+    for number in range(100):
+        queue.add(number)
+
+    async def work() -> None:
+        while True:
+            queue.done(await queue.get())
+
+    worker = asyncio.create_task(work())
+    turns = 0
+    while len(queue):
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 100
+    worker.cancel()
+
+
+@virtual_time
 async def test_low_priority_gives_way_but_is_not_starved():
     queue: WorkQueue[str] = WorkQueue(ageing=30.0)
     queue.add("initial", low=True)

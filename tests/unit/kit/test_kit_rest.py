@@ -23,6 +23,9 @@ from slipway.kit.client import (
     Unreachable,
     WatchEvent,
 )
+from slipway.kit.fence import fenced
+from slipway.kit.lease import LeaseLost
+from slipway.kit.metrics import Metrics
 from slipway.kit.objects import MODEL_SERVICE, NODE, POD, Manifest
 from slipway.kit.rest import RestClient, error_from
 from slipway.kit.testing import virtual_time
@@ -202,6 +205,41 @@ async def test_requests_are_bounded_in_rate():
     async with client(Recorder(), rate=2.0, burst=2) as api:
         await asyncio.gather(*(api.get(POD, "a", "team") for _ in range(6)))
     assert asyncio.get_running_loop().time() == pytest.approx(2.0)
+
+
+@virtual_time
+async def test_a_write_that_has_waited_asks_once_more_whether_it_may():
+    leads, recorder = [True], Recorder()
+    async with client(recorder, rate=1.0, burst=1) as api:
+        await api.get(POD, "a", "team")
+        with fenced(lambda: leads[0]):
+            waiting = asyncio.create_task(api.create(POD, POD_A))
+            reading = asyncio.create_task(api.get(POD, "a", "team"))
+        await asyncio.sleep(0)
+        leads[0] = False
+        with pytest.raises(LeaseLost, match="nothing is written"):
+            await waiting
+        await reading
+        await api.create(POD, POD_A)  # outside of what the Lease guards
+    assert [request.method for request in recorder.requests] == ["GET", "GET", "POST"]
+
+
+async def test_requests_are_counted_under_client_gos_name():
+    metrics = Metrics()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "DELETE":
+            raise httpx2.ConnectError("refused")
+        return httpx2.Response(200, json={})
+
+    async with client(answer, metrics=metrics) as api:
+        await api.get(POD, "a", "team")
+        await collect(api)
+        with pytest.raises(Unreachable):
+            await api.delete(POD, "a", "team")
+    for code, method, count in (("200", "GET", 2), ("<error>", "DELETE", 1)):
+        labels = {"code": code, "method": method, "host": "api"}
+        assert metrics.registry.get_sample_value("rest_client_requests_total", labels) == count
 
 
 def lines(*events: Any) -> bytes:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -84,6 +85,31 @@ def test_a_handler_that_fails_harms_nobody_else(caplog: pytest.LogCaptureFixture
     assert "handler of pods failed on a/one" in caplog.text
 
 
+def test_a_list_counts_even_where_it_is_older():
+    """An API server restored from a backup has the same objects in older versions."""
+    store, told = Store(POD), []
+    store.put(pod("one", 90, spec={"a": 2}))
+    store.subscribe(lambda old, new: told.append((old["spec"], new["spec"])))
+    store.replace([pod("one", 50, spec={"a": 1})], "60")
+    assert told == [({"a": 2}, {"a": 1})]
+    store.replace([pod("one", 50, spec={"a": 1})], "61")
+    assert len(told) == 1
+
+
+def test_an_object_that_an_index_cannot_read_is_in_the_store_all_the_same(caplog: pytest.LogCaptureFixture):
+    store, told = Store(POD), []
+    store.index("node", lambda manifest: [manifest["spec"]["nodeName"]])
+    store.subscribe(lambda _, new: told.append(new))
+    store.put(pod("odd", 1))
+    store.put(pod("fine", 2, spec={"nodeName": "n"}))
+    store.index("late", lambda manifest: [manifest["spec"]["nodeName"]])
+    store.remove(pod("odd", 3))
+    assert [item["metadata"]["name"] for item in store.list()] == ["fine"]
+    assert len(store.by_index("node", "n")) == len(store.by_index("late", "n")) == 1
+    assert len(told) == 3
+    assert "The index node of pods cannot read a/odd" in caplog.text
+
+
 def test_projections():
     full = pod("one", 1, spec={"nodeName": "n", "containers": []}, status={"phase": "Running", "podIP": "1.2.3.4"})
     full["metadata"] |= {"managedFields": [{"manager": "x"}], "annotations": {"a": "b"}}
@@ -97,6 +123,22 @@ def test_projections():
     whole.put(full)
     assert "managedFields" not in whole.list()[0]["metadata"]
     assert whole.list()[0]["metadata"]["annotations"] == {"a": "b"}
+
+
+def test_what_many_objects_say_is_in_memory_once():
+    store = Store(POD, projection=keep("spec.nodeName", "status"))
+    for number in range(2):
+        text = f'{{"nodeName": "node-7", "status": [{{"type": "Ready", "note": "{"x" * 99}"}}], "label": "team-a"}}'
+        told = json.loads(text)  # as it comes: each string is a new one
+        labels = {"labels": {"team": told["label"]}}
+        store.put(
+            pod(f"p{number}", number, spec={"nodeName": told["nodeName"]}, status=told["status"], metadata=labels)
+        )
+    one, other = store.list()
+    assert one["spec"]["nodeName"] is other["spec"]["nodeName"]
+    assert one["metadata"]["labels"]["team"] is other["metadata"]["labels"]["team"]
+    assert one["status"][0]["type"] is other["status"][0]["type"]
+    assert one["status"] == other["status"]
 
 
 def test_a_missing_kind_empties_the_store():

@@ -47,6 +47,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def stall(self, seconds: float) -> None:
+        """Time passes in which nothing runs, as in a process that is stopped or starved."""
+        self._jumping.now += seconds
+
 
 def virtual_time(test: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     """Makes an asynchronous test an ordinary one that runs in a `VirtualTimeLoop` of its own."""

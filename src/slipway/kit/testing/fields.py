@@ -5,6 +5,7 @@ A field is the path of its names; an item of a shared list is the values that te
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from slipway.kit.compare import MERGE_KEYS, identity
@@ -58,16 +59,30 @@ def merge(live: Any, applied: Any, name: str = "") -> Any:
     return applied
 
 
+def give_up(live: Manifest, paths: Iterable[Path]) -> None:
+    """Takes fields out of `live`, and the items and objects that are empty without them."""
+    for path in sorted(paths, key=tells_items_apart):  # these last: by them the others are found
+        remove(live, path)
+
+
+def tells_items_apart(path: Path) -> bool:
+    """Whether a field is one that an item of a shared list is known by."""
+    return len(path) > 2 and isinstance(path[-2], tuple) and path[-1] in MERGE_KEYS[path[-3]]  # noqa: PLR2004  # list, item, field
+
+
 def remove(live: Any, path: Path, name: str = "") -> None:
-    """Takes one field out of `live`, and the items and objects that are empty without it."""
+    """Takes one field out of `live`, and the items and objects that are empty without it.
+
+    An item loses what it is known by only when nothing else is left of it, and then it goes.
+    """
     head, *rest = path
     if isinstance(live, list):
-        for item in live:
-            if isinstance(item, dict) and name in MERGE_KEYS and identity(item, name) == head:
+        found = [item for item in live if isinstance(item, dict) and identity(item, name) == head]
+        for item in found:
+            if rest[0] not in MERGE_KEYS[name]:
                 remove(item, tuple(rest), "")
-                if not item:
-                    live.remove(item)
-                return
+            elif item.keys() <= set(MERGE_KEYS[name]):
+                live.remove(item)
     elif isinstance(live, dict) and head in live:
         if rest:
             remove(live[head], tuple(rest), head)

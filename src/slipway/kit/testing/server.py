@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from slipway.kit.client import AlreadyExists, Conflict, Expired, Invalid, NotFound, Page, Unreachable, WatchEvent
+from slipway.kit.fence import check_fence
 from slipway.kit.objects import Key, Kind, Manifest, key_of
 from slipway.kit.reflector import INITIAL_EVENTS_END
-from slipway.kit.testing.fields import Path, merge, merge_patch, owned, remove
+from slipway.kit.testing.fields import Path, give_up, merge, merge_patch, owned
 from slipway.kit.testing.selectors import matches
 from slipway.kit.testing.storage import Change, Storage, copied
 
@@ -162,12 +163,9 @@ class ApiServer:
         selection = _Selection(kind, namespace, labels, fields)
         until = asyncio.get_running_loop().time() + timeout
         position = self._storage.version if initial_events or not resource_version else int(resource_version)
-        for event in self._initial(selection) if initial_events else ():
-            for delivered in self.on_event(event):
-                yield copied_event(delivered)
-        async with aclosing(self._changes(kind, position, until)) as changes:
+        listing = self._select(selection) if initial_events else None
+        async with aclosing(self._changes(kind, position, until, listing)) as changes:
             async for change in changes:
-                await asyncio.sleep(self.watch_delay)
                 told = selection.event(change)
                 for delivered in self.on_event(told) if told else ():
                     yield copied_event(delivered)
@@ -247,6 +245,8 @@ class ApiServer:
     async def _begin(self, verb: Verb, kind: Kind | None, key: Key, subresource: str | None = None) -> Call:
         await asyncio.sleep(0)  # as a request would, it lets others run
         call = Call(verb, kind, key, subresource)
+        if verb not in READS:
+            check_fence()
         self.calls.append(call)
         self.fault(call)
         if kind in self.missing:
@@ -262,27 +262,32 @@ class ApiServer:
             manifest for _, manifest in sorted(self._storage.all(selection.kind).items()) if selection.has(manifest)
         ]
 
-    def _initial(self, selection: _Selection) -> Events:
-        end = {"resourceVersion": str(self._storage.version), "annotations": {INITIAL_EVENTS_END: "true"}}
-        events = [WatchEvent("ADDED", manifest) for manifest in self._select(selection)]
-        return [*events, WatchEvent("BOOKMARK", {"metadata": end})]
-
-    async def _changes(self, kind: Kind, position: int, until: float) -> AsyncGenerator[Change]:
-        """The changes of a kind after a version, and bookmarks."""
+    async def _changes(
+        self, kind: Kind, position: int, until: float, listing: Manifests | None
+    ) -> AsyncGenerator[Change]:
+        """The changes of a kind after a version, and bookmarks; first `listing`, while others go on changing it."""
         storage, connections, bookmarks = self._storage, self._connections, self._bookmarks
+        for manifest in listing or ():
+            await asyncio.sleep(0)
+            yield Change(position, kind, "ADDED", manifest, None)
+        ended = listing is None
         while asyncio.get_running_loop().time() < until and kind not in self.missing:
             if position < storage.compacted:
                 raise Expired(410, "Expired", f"too old resource version: {position} ({storage.compacted})")
             if connections != self._connections:
                 raise Unreachable("The connection broke.")
-            pending = [change for change in storage.history if change.version > position]
+            pending = storage.since(position)
             for change in pending:
                 position = change.version
                 if change.kind == kind:
+                    await asyncio.sleep(self.watch_delay)
                     yield change
-            if bookmarks != self._bookmarks:
+            if not ended:
+                ended = True
+                yield _bookmark(kind, position, {INITIAL_EVENTS_END: "true"})
+            elif bookmarks != self._bookmarks:
                 bookmarks = self._bookmarks
-                yield Change(position, kind, "BOOKMARK", {"metadata": {"resourceVersion": str(position)}}, None)
+                yield _bookmark(kind, position)
             elif not pending:
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(until):
@@ -299,14 +304,17 @@ class ApiServer:
         if not force:
             _refuse_conflicts(fields, others)
         result: Manifest = merge(copied(live) if live else {}, applied)
-        for path in self._storage.owners.get((uid, mine), {}).keys() - fields.keys():
-            if not any(path in theirs for _, theirs in others):
-                remove(result, path)
+        unset = self._storage.owners.get((uid, mine), {}).keys() - fields.keys()
+        give_up(result, [path for path in unset if not any(path in theirs for _, theirs in others)])
         return result
 
 
 Manifests = list[Manifest]  # within the class, `list` is a call
-Events = list[WatchEvent]
+
+
+def _bookmark(kind: Kind, version: int, annotations: dict[str, str] | None = None) -> Change:
+    metadata = {"resourceVersion": str(version)} | ({"annotations": annotations} if annotations else {})
+    return Change(version, kind, "BOOKMARK", {"metadata": metadata}, None)
 
 
 def copied_event(event: WatchEvent) -> WatchEvent:
@@ -324,6 +332,8 @@ def _part(manifest: Manifest, subresource: str | None) -> Manifest:
 def _check_identity(live: Manifest | None, body: Manifest) -> None:
     given = body.get("metadata", {})
     have = live["metadata"] if live else {}
+    if live is None and "uid" in given:
+        raise Conflict(409, "Conflict", f"uid mismatch: {given['uid']}, and no existing object was found")
     if given.get("resourceVersion", have.get("resourceVersion")) != have.get("resourceVersion"):
         raise Conflict(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
     if given.get("uid", have.get("uid")) != have.get("uid"):

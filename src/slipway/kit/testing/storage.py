@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -96,6 +97,10 @@ class Storage:
                 for path in [path for path, value in theirs.items() if path in fields and fields[path] != value]:
                     del theirs[path]
         self.owners[uid, manager] = fields
+
+    def since(self, version: int) -> list[Change]:
+        """The changes after a version that are not forgotten."""
+        return self.history[bisect_right(self.history, version, key=lambda change: change.version) :]
 
     def compact(self) -> None:
         """Forgets the history."""
