@@ -9,9 +9,22 @@ from pydantic import Field
 from slipway.api.base import ApiModel, Text
 
 Message = Annotated[str, Text(most=4096, least=0)]
-Reason = Annotated[str, Text("[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", "is not a CamelCase reason", most=1024)]
-ConditionType = Annotated[str, Text("[A-Z][A-Za-z0-9]*", "is not a CamelCase type", most=316)]
-Time = Annotated[str, Text("[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z", "is not a time in UTC", most=64)]
+Reason = Annotated[
+    str,
+    Text("[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", "is not a reason", most=1024, hint="write one word in CamelCase"),
+]
+ConditionType = Annotated[
+    str, Text("[A-Z][A-Za-z0-9]*", "is not a type of condition", most=316, hint="write one word in CamelCase")
+]
+Time = Annotated[
+    str,
+    Text(
+        "[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z",
+        "is not a time in UTC",
+        most=64,
+        hint="example: 2026-01-31T12:00:00Z",
+    ),
+]
 
 
 class Condition(ApiModel):
@@ -20,9 +33,11 @@ class Condition(ApiModel):
     type: ConditionType = Field(description="What the condition is about.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: Reason = Field(description="Why, in one word for programs.")
-    message: Message = Field(default="", description="Why, in a sentence for people.")
+    message: Message | None = Field(default=None, description="Why, in a sentence for people.")
     last_transition_time: Time = Field(description="When `status` last changed.")
-    observed_generation: int = Field(default=0, ge=0, description="The generation of the object that this is about.")
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The generation of the object that this is about."
+    )
 
 
 LIST_SET: Final[dict[str, Any]] = {"x-kubernetes-list-type": "set"}

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from slipway.api.base import ApiModel, DnsName, Duration, Quantity, Refusal, Text, rules
-from slipway.api.conditions import LIST_SET, Conditions, list_map
-from slipway.api.quantity import parse_quantity
+from slipway.api.base import ApiModel, Duration, Refusal, Text, rules
+from slipway.api.conditions import LIST_SET, Conditions
 from slipway.api.resource import Column, Resource
+from slipway.api.server import NameRef, Server
 
 Format = Literal["onnx", "sklearn", "python", "custom"]
 
-DEFAULT_CPU_REQUEST: Final = "100m"
-DEFAULT_MEMORY_REQUEST: Final = "256Mi"
-DEFAULT_MEMORY_LIMIT: Final = "1Gi"
 DEFAULT_TIMEOUT: Final = "60s"
+DEFAULT_FETCH_TIMEOUT: Final = "30m"
+DEFAULT_HISTORY: Final = 10
 DEFAULT_TARGET_PERCENT: Final = 80
 
 NAME_PATTERN: Final = "[a-z]([-a-z0-9]*[a-z0-9])?"
 NAME_MOST: Final = 50
 NAME_SAYS: Final = (
-    f"the name must be a DNS label of at most {NAME_MOST} characters that begins with a letter (a-z, 0-9 and '-'): "
-    "Services are named after it"
+    f"metadata.name cannot be the name of a Service; use at most {NAME_MOST} of a-z, 0-9 and '-', beginning with a "
+    "letter and not ending with '-'"
 )
 
 _OCI = (
@@ -36,28 +35,27 @@ _OCI = (
 )
 _PVC = "pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?"
 _SEGMENT = "[A-Za-z0-9._~!$&'()*+,;=:@-]+"
-_DATA_HINT = "use letters, digits, '_', '-' and '.'"
-_IMAGE_HINT = "write REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:…"
-_URI_HINT = "write oci://REGISTRY/NAME:TAG for a model that was pushed, or pvc://CLAIM/PATH for one on a volume"
+_BUCKET = "(s3|gs)://[a-z0-9]([a-z0-9._-]*[a-z0-9])?/[^?#]+"
+_AZURE = "azure://[a-z0-9]{3,24}/[a-z0-9$]([a-z0-9-]*[a-z0-9])?/[^?#]+"
+_HTTPS = "https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?/[^@#]+"
+_HF = "hf://[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(@[A-Za-z0-9._-]+)?(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*"
+_URI_HINT = (
+    "write oci://REGISTRY/NAME:TAG for a model that was pushed, pvc://CLAIM/PATH for one on a volume, or "
+    "s3://BUCKET/PATH, gs://BUCKET/PATH, azure://ACCOUNT/CONTAINER/PATH, https://HOST/PATH or hf://ORG/REPO"
+)
+FETCHED: Final = ("s3", "gs", "azure", "https", "hf")
+"""Schemes of models that are downloaded before the server starts."""
 
-ModelUri = Annotated[str, Text(f"({_OCI}|{_PVC})", "is not a model that can be mounted", most=1024, hint=_URI_HINT)]
-ImageReference = Annotated[
-    str, Text("[a-zA-Z0-9][a-zA-Z0-9._:/@-]*", "is not an image reference", most=512, hint=_IMAGE_HINT)
-]
-EnvName = Annotated[
+ModelUri = Annotated[
     str,
     Text(
-        "[-._a-zA-Z][-._a-zA-Z0-9]*",
-        "is not the name of an environment variable",
-        most=256,
-        hint=f"{_DATA_HINT}, not beginning with a digit",
+        f"({_OCI}|{_PVC}|{_BUCKET}|{_AZURE}|{_HTTPS}|{_HF})", "is not a model that is known", most=1024, hint=_URI_HINT
     ),
 ]
-EnvPrefix = Annotated[
+Checksum = Annotated[
     str,
-    Text("[-._a-zA-Z][-._a-zA-Z0-9]*", "cannot begin an environment variable's name", most=128, hint="example: DB_"),
+    Text("sha256:[0-9a-f]{64}", "is not a checksum", most=71, hint="write sha256: and 64 digits of 0-9 and a-f"),
 ]
-DataKey = Annotated[str, Text("[-._a-zA-Z0-9]+", "is not a key of a ConfigMap or Secret", most=253, hint=_DATA_HINT)]
 Hostname = Annotated[
     str,
     Text(
@@ -78,160 +76,55 @@ RoutePath = Annotated[
 ]
 
 
+_FETCHED_ONLY = "is for models that are fetched (s3, gs, azure, https, hf)"
+_FETCHED_RULE = "self.uri.matches('^(s3|gs|azure|https|hf)://.*$')"
+
+
 class Model(ApiModel):
     """Which model is served."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (f"!has(self.checksum) || {_FETCHED_RULE}", f"checksum {_FETCHED_ONLY}; remove it"),
+            (f"!has(self.fetchTimeout) || {_FETCHED_RULE}", f"fetchTimeout {_FETCHED_ONLY}; remove it"),
+            ("!has(self.secretRef) || !self.uri.startsWith('pvc://')", "a volume claim needs no secretRef; remove it"),
+        )
+    )
+
     uri: ModelUri = Field(
-        description="Where the model is: `oci://REGISTRY/NAME[:TAG][@sha256:DIGEST]`, mounted by the kubelet as an "
-        "image volume, or `pvc://CLAIM/PATH`, a directory of a volume claim in the same namespace. Both read-only."
+        description="Where the model is. `oci://REGISTRY/NAME[:TAG][@sha256:DIGEST]` is mounted by the kubelet as an "
+        "image volume, `pvc://CLAIM/PATH` is a directory of a volume claim in the same namespace. Downloaded before "
+        "the server starts are `s3://BUCKET/PATH`, `gs://BUCKET/PATH`, `azure://ACCOUNT/CONTAINER/PATH`, "
+        "`https://HOST/PATH` and `hf://ORG/REPO[@REVISION][/PATH]`, and `oci://` where nodes have no image volumes. "
+        "The server sees it read-only."
     )
     format: Format | None = Field(
         default=None,
         description="What the model's files are; set as label `slipway.dev/format`. The model server recognises them "
         "without it. `custom`: `server.image` brings its own command line, and gets no arguments.",
     )
-
-
-_RESOURCE_NAMES = ("cpu", "memory", "ephemeral-storage")
-
-
-def _check_resource_names(amounts: dict[str, str]) -> dict[str, str]:
-    for name in amounts:
-        if name not in _RESOURCE_NAMES and not name.startswith("hugepages-") and "/" not in name:
-            raise Refusal(
-                f"{name!r} is not a resource",
-                f"resources are {', '.join(_RESOURCE_NAMES)} and devices such as nvidia.com/gpu",
-            )
-    return amounts
-
-
-Amounts = Annotated[dict[str, Quantity], Field(max_length=16), AfterValidator(_check_resource_names)]
-
-
-class Resources(ApiModel):
-    """What one replica may use."""
-
-    requests: Amounts = Field(
-        default_factory=dict,
-        description=f"What the scheduler reserves. Without it: cpu {DEFAULT_CPU_REQUEST}, memory "
-        f"{DEFAULT_MEMORY_REQUEST}, or the limit where that is lower.",
+    checksum: Checksum | None = Field(
+        default=None, description="The SHA-256 of what is fetched; something else is not served."
     )
-    limits: Amounts = Field(
-        default_factory=dict,
-        description=f"What a replica cannot exceed. Without it: memory {DEFAULT_MEMORY_LIMIT}, "
-        "or the request where that is higher.",
-    )
-
-    @model_validator(mode="after")
-    def _requests_within_limits(self) -> Self:
-        for name, amount in self.requests.items():
-            limit = self.limits.get(name)
-            if limit is not None and parse_quantity(amount) > parse_quantity(limit):
-                raise Refusal(
-                    f"requests.{name} ({amount}) is above limits.{name} ({limit})",
-                    "raise the limit or lower the request",
-                )
-        return self
-
-
-class KeyRef(ApiModel):
-    """One key of a ConfigMap or Secret in the same namespace."""
-
-    name: DnsName = Field(description="The name of the ConfigMap or Secret.")
-    key: DataKey = Field(description="The key in its data.")
-
-
-_ONE_SOURCE = "set exactly one of secretKeyRef and configMapKeyRef"
-
-
-class EnvSource(ApiModel):
-    """Where the value of a variable comes from."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(("has(self.secretKeyRef) != has(self.configMapKeyRef)", _ONE_SOURCE))
-    )
-
-    secret_key_ref: KeyRef | None = Field(default=None, description="A key of a Secret.")
-    config_map_key_ref: KeyRef | None = Field(default=None, description="A key of a ConfigMap.")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.secret_key_ref is None) == (self.config_map_key_ref is None):
-            raise Refusal(_ONE_SOURCE)
-        return self
-
-
-_ONE_VALUE = "set exactly one of value and valueFrom"
-
-
-class EnvVar(ApiModel):
-    """One environment variable."""
-
-    model_config = ConfigDict(json_schema_extra=rules(("has(self.value) != has(self.valueFrom)", _ONE_VALUE)))
-
-    name: EnvName = Field(description="The name of the variable.")
-    value: Annotated[str, Text(most=32768, least=0)] | None = Field(
-        default=None, description="Its value. Secrets do not belong here: use `valueFrom`."
-    )
-    value_from: EnvSource | None = Field(default=None, description="Where its value comes from.")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.value is None) == (self.value_from is None):
-            raise Refusal(_ONE_VALUE)
-        return self
-
-
-class NameRef(ApiModel):
-    """An object in the same namespace."""
-
-    name: DnsName = Field(description="Its name.")
-
-
-_ONE_REF = "set exactly one of secretRef and configMapRef"
-
-
-class EnvFrom(ApiModel):
-    """A ConfigMap or Secret, all of whose keys become environment variables."""
-
-    model_config = ConfigDict(json_schema_extra=rules(("has(self.secretRef) != has(self.configMapRef)", _ONE_REF)))
-
-    prefix: EnvPrefix | None = Field(default=None, description="Put before each key.")
-    secret_ref: NameRef | None = Field(default=None, description="A Secret.")
-    config_map_ref: NameRef | None = Field(default=None, description="A ConfigMap.")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.secret_ref is None) == (self.config_map_ref is None):
-            raise Refusal(_ONE_REF)
-        return self
-
-
-class Server(ApiModel):
-    """The program that serves the model."""
-
-    image: ImageReference | None = Field(
+    secret_ref: NameRef | None = Field(
         default=None,
-        description="An image that listens on port 8080, is ready when `GET /v2/health/ready` answers 200, and alive "
-        "when `GET /v2/health/live` does. Without it: Slipway's model server.",
+        description="A Secret with what is needed to read the model: for `oci` one of type "
+        "`kubernetes.io/dockerconfigjson`, else environment variables such as `AWS_ACCESS_KEY_ID`.",
     )
-    resources: Resources = Field(default_factory=Resources, description="What one replica may use.")
-    env: Annotated[list[EnvVar], Field(max_length=64, json_schema_extra=list_map("name"))] = Field(
-        default_factory=list, description="Environment variables. A change rolls the pods."
-    )
-    env_from: Annotated[list[EnvFrom], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})] = (
-        Field(
-            default_factory=list,
-            description="ConfigMaps and Secrets whose keys become environment variables; `env` wins.",
-        )
+    fetch_timeout: Duration | None = Field(
+        default=None, description=f"How long fetching may take. Without it: {DEFAULT_FETCH_TIMEOUT}."
     )
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        names = [variable.name for variable in self.env]
-        for name in names:
-            if names.count(name) > 1:
-                raise Refusal(f"env sets {name} twice", "remove one of them")
+    def _consistent(self) -> Self:
+        scheme = self.uri.partition("://")[0]
+        if scheme not in FETCHED and self.checksum is not None:
+            hint = "name the digest in the URI" if scheme == "oci" else "remove it"
+            raise Refusal(f"checksum {_FETCHED_ONLY}", hint)
+        if scheme not in FETCHED and self.fetch_timeout is not None:
+            raise Refusal(f"fetchTimeout {_FETCHED_ONLY}", "remove it")
+        if scheme == "pvc" and self.secret_ref is not None:
+            raise Refusal("a volume claim needs no secretRef", "remove it")
         return self
 
 
@@ -247,7 +140,8 @@ class Target(ApiModel):
     )
 
 
-_MIN_MAX = "min must not exceed max"
+_RAISE_OR_LOWER = "raise max or lower min"
+_SET_MAX = "set scaling.max"
 _TARGET_NEEDS_MAX = "a target needs max: without it the number of replicas is fixed at min"
 
 
@@ -256,8 +150,8 @@ class Scaling(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("!has(self.max) || self.min <= self.max", _MIN_MAX),
-            ("!has(self.target) || has(self.max)", _TARGET_NEEDS_MAX),
+            ("!has(self.max) || self.min <= self.max", f"min exceeds max; {_RAISE_OR_LOWER}"),
+            ("!has(self.target) || has(self.max)", f"{_TARGET_NEEDS_MAX}; {_SET_MAX}"),
         )
     )
 
@@ -272,13 +166,36 @@ class Scaling(ApiModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.max is not None and self.min > self.max:
-            raise Refusal(f"min ({self.min}) exceeds max ({self.max})", "raise max or lower min")
+            raise Refusal(f"min ({self.min}) exceeds max ({self.max})", _RAISE_OR_LOWER)
         if self.target is not None and self.max is None:
-            raise Refusal(_TARGET_NEEDS_MAX, "set scaling.max")
+            raise Refusal(_TARGET_NEEDS_MAX, _SET_MAX)
         return self
 
 
+class Rollout(ApiModel):
+    """How a new revision takes over."""
+
+    history_limit: int = Field(
+        default=DEFAULT_HISTORY,
+        ge=0,
+        le=100,
+        description="How many earlier revisions are kept to go back to (`slipway rollout undo`).",
+    )
+
+
+class Tls(ApiModel):
+    """The certificate of the host names."""
+
+    secret_ref: NameRef = Field(description="A Secret of type `kubernetes.io/tls`.")
+
+
 _PATH_NEEDS_HOST = "path needs hostnames: without them requests come in under /NAMESPACE/NAME"
+_SET_HOSTNAMES = "set routing.hostnames, or remove routing.path"
+_TLS_NEEDS_HOST = "tls needs hostnames: a certificate is for names"
+_SET_TLS_HOSTNAMES = "set routing.hostnames, or remove routing.tls"
+_HAS_HOST = "(has(self.hostnames) && size(self.hostnames) > 0)"
+
+Access = Literal["Cluster", "Namespace", "Gateway"]
 
 
 class Routing(ApiModel):
@@ -286,7 +203,8 @@ class Routing(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("!has(self.path) || (has(self.hostnames) && size(self.hostnames) > 0)", _PATH_NEEDS_HOST)
+            (f"!has(self.path) || {_HAS_HOST}", f"{_PATH_NEEDS_HOST}; {_SET_HOSTNAMES}"),
+            (f"!has(self.tls) || {_HAS_HOST}", f"{_TLS_NEEDS_HOST}; {_SET_TLS_HOSTNAMES}"),
         )
     )
 
@@ -304,6 +222,16 @@ class Routing(ApiModel):
         default=DEFAULT_TIMEOUT,
         description="How long a request may take before the gateway answers 504; `0s` is without end.",
     )
+    access: Access = Field(
+        default="Cluster",
+        description="Who may connect to the pods, where the cluster enforces NetworkPolicies. `Cluster`: everyone in "
+        "it; `Namespace`: the same namespace and the gateway; `Gateway`: the gateway alone.",
+    )
+    tls: Tls | None = Field(
+        default=None,
+        description="The certificate of `hostnames` where the platform routes with Ingresses. With a Gateway, its "
+        "listeners have the certificates.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -311,7 +239,9 @@ class Routing(ApiModel):
             if self.hostnames.count(name) > 1:
                 raise Refusal(f"hostnames names {name} twice", "remove one of them")
         if self.path is not None and not self.hostnames:
-            raise Refusal(_PATH_NEEDS_HOST, "set routing.hostnames, or remove routing.path")
+            raise Refusal(_PATH_NEEDS_HOST, _SET_HOSTNAMES)
+        if self.tls is not None and not self.hostnames:
+            raise Refusal(_TLS_NEEDS_HOST, _SET_TLS_HOSTNAMES)
         return self
 
 
@@ -319,30 +249,36 @@ _CUSTOM_RULE = (
     "!has(self.model.format) || self.model.format != 'custom' || (has(self.server) && has(self.server.image))"
 )
 _CUSTOM_NEEDS_IMAGE = "model.format custom needs server.image"
+_SET_IMAGE = "set server.image, or remove model.format"
 
 
 class ModelServiceSpec(ApiModel):
     """What is wanted."""
 
-    model_config = ConfigDict(json_schema_extra=rules((_CUSTOM_RULE, _CUSTOM_NEEDS_IMAGE)))
+    model_config = ConfigDict(json_schema_extra=rules((_CUSTOM_RULE, f"{_CUSTOM_NEEDS_IMAGE}; {_SET_IMAGE}")))
 
     model: Model = Field(description="Which model is served.")
     server: Server = Field(default_factory=Server, description="The program that serves it.")
     scaling: Scaling = Field(default_factory=Scaling, description="How many replicas run. Without it: one.")
+    rollout: Rollout = Field(default_factory=Rollout, description="How a new revision takes over.")
     routing: Routing = Field(default_factory=Routing, description="How requests from outside the cluster come in.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.model.format == "custom" and self.server.image is None:
-            raise Refusal(_CUSTOM_NEEDS_IMAGE, "set server.image, or remove model.format")
+            raise Refusal(_CUSTOM_NEEDS_IMAGE, _SET_IMAGE)
         return self
 
 
 class ModelStatus(ApiModel):
     """The model that is served."""
 
+    uri: Annotated[str, Text(most=1024)] | None = Field(default=None, description="Where it is.")
     digest: Annotated[str, Text(most=71)] | None = Field(
-        default=None, description="Its digest, where the URI gives it."
+        default=None, description="The digest that the URI names, or that its tag had when the revision was made."
+    )
+    load_time: Duration | None = Field(
+        default=None, description="How long the slowest replica took from its start until it was ready."
     )
 
 

@@ -42,6 +42,8 @@ NO_GATEWAY_API: Final = "NoGatewayAPI"
 """Not Routed: the cluster has no HTTPRoute; the service answers inside the cluster only."""
 NO_GATEWAY: Final = "NoGateway"
 """Not Routed: the operator was told no gateway; the service answers inside the cluster only."""
+NO_HOSTNAMES: Final = "NoHostnames"
+"""Not Routed: routes are Ingresses, and the service has no host name; it answers inside the cluster only."""
 GATEWAY_NOT_FOUND: Final = "GatewayNotFound"
 ROUTE_PENDING: Final = "RoutePending"
 """Not Routed: the gateway has not looked at the route yet."""
@@ -52,6 +54,8 @@ REJECTED: Final = "Rejected"
 """The API server refuses an object that was made from the spec."""
 NAME_TAKEN: Final = "NameTaken"
 """An object of this name exists and belongs to somebody else; it was not touched."""
+NO_FETCHER: Final = "NoFetcher"
+"""The model has to be downloaded, and the operator was told no image that does it."""
 APPLY_FAILED: Final = "ApplyFailed"
 """An object could not be written; it is tried again."""
 
@@ -60,6 +64,7 @@ NEEDS_A_PERSON: Final = frozenset(
         INVALID_SPEC,
         REJECTED,
         NAME_TAKEN,
+        NO_FETCHER,
         "CrashLoopBackOff",
         "CreateContainerConfigError",
         "CreateContainerError",

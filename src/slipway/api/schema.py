@@ -6,6 +6,8 @@ What the API server accepts is less than what pydantic writes: references are pu
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from slipway.api.base import ApiModel
@@ -35,6 +37,7 @@ _PLAIN: Final[tuple[str, ...]] = (
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
     "x-kubernetes-int-or-string",
+    "x-kubernetes-preserve-unknown-fields",
     "x-kubernetes-validations",
 )
 _READ_ELSEWHERE: Final = (
@@ -56,6 +59,16 @@ def structural_schema(model: type[ApiModel]) -> Schema:
     return _convert(written, written.get("$defs", {}), model.__name__)
 
 
+def children(node: Schema) -> Iterator[tuple[str, Schema]]:
+    """What is directly below a schema: `.NAME` of a field, `[]` of a list's items, `{}` of a map's values."""
+    for name, child in node.get("properties", {}).items():
+        yield f".{name}", child
+    if "items" in node:
+        yield "[]", node["items"]
+    if isinstance(node.get("additionalProperties"), dict):
+        yield "{}", node["additionalProperties"]
+
+
 def _convert(node: Schema, definitions: Schema, path: str) -> Schema:
     node = _resolve(node, definitions, path)
     unknown = sorted(set(node) - set(_PLAIN) - set(_READ_ELSEWHERE))
@@ -68,7 +81,28 @@ def _convert(node: Schema, definitions: Schema, path: str) -> Schema:
         schema["enum"] = [node["const"]]
     if "anyOf" in node:
         schema["anyOf"] = node["anyOf"]
+    if "propertyNames" in node:
+        schema["x-kubernetes-validations"] = [
+            *_key_rules(node["propertyNames"], path),
+            *schema.get("x-kubernetes-validations", ()),
+        ]
     return _with_children(schema, node, definitions, path)
+
+
+def _key_rules(names: Schema, path: str) -> list[Schema]:
+    """What a map asks of its keys, as a rule over all of them: structural schemas have no `propertyNames`."""
+    says = f"a key is too long; use at most {names.get('maxLength')} characters"
+    tests = [
+        f"size(key) {sign} {names[bound]}"
+        for bound, sign in (("minLength", ">="), ("maxLength", "<="))
+        if bound in names
+    ]
+    for rule in names.get("x-kubernetes-validations", ()):
+        tests.append(re.sub("^self[.]", "key.", rule["rule"]))
+        says = f"a key {rule['message']}"
+    if set(names) - {"type", "title", "minLength", "maxLength", "x-kubernetes-validations"} or not tests:
+        raise SchemaError(f"{path}: keys of this type have no structural form; make them `Text`")
+    return [{"rule": f"self.all(key, {' && '.join(tests)})", "message": says}]
 
 
 def _with_children(schema: Schema, node: Schema, definitions: Schema, path: str) -> Schema:

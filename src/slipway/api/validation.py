@@ -1,11 +1,13 @@
-"""What is wrong with a manifest, said to the person who wrote it, before anything is sent."""
+"""What is wrong with a manifest, said to the person who wrote it, before anything is sent.
+
+`slipway.api.document` reads its text, `slipway.api.metadata` knows `metadata`. What is accepted here is what the API
+server accepts, and what is refused there is refused here, in sentences; null counts as absent in both places.
+"""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -14,62 +16,28 @@ from pydantic_core import ErrorDetails
 
 from slipway.api.base import Refusal
 from slipway.api.crd import RESOURCES, object_schema
+from slipway.api.metadata import key_text, metadata_problems
 from slipway.api.names import API_VERSION
+from slipway.api.problem import Problem, known_names, name_of, near, path_of, quoted, shortened, wrong_type
 from slipway.api.resource import Resource
+from slipway.api.schema import Schema
 
-_METADATA: Final = {
-    "name": str,
-    "namespace": str,
-    "labels": dict,
-    "annotations": dict,
-    "finalizers": list,
-    "ownerReferences": list,
-    "managedFields": list,
-    "uid": str,
-    "resourceVersion": str,
-    "generation": int,
-    "creationTimestamp": str,
-    "deletionTimestamp": str,
-    "deletionGracePeriodSeconds": int,
-}
-_JSON_NAMES: Final = {
-    str: "a string",
-    dict: "an object",
-    list: "a list",
-    int: "a whole number",
-    bool: "a boolean",
-    float: "a number",
-}
-_NEAR: Final = 0.6
+__all__ = ["Problem", "problems_of", "validate"]
 
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong: where (`spec.server.image`), what, and what to do about it (may be empty)."""
-
-    path: str
-    message: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}" + (f"; {self.hint}" if self.hint else "")
+Location = tuple[str | int, ...]
 
 
 def validate(manifest: Any) -> list[Problem]:
     """Everything that is wrong with a manifest of a kind of ours; empty when it can be applied."""
     if not isinstance(manifest, dict):
-        return [
-            Problem(
-                "manifest",
-                f"must be an object, not {_json_name(manifest)}",
-                "begin with apiVersion, kind, metadata and spec",
-            )
-        ]
+        message, _ = wrong_type("an object", manifest)
+        return [Problem("manifest", message, "begin with apiVersion, kind, metadata and spec")]
     resource = _resource(manifest)
     if isinstance(resource, Problem):
         return [resource]
-    problems = list(_metadata_problems(manifest.get("metadata"), resource))
+    problems = list(metadata_problems(manifest.get("metadata"), resource))
     body = {key: value for key, value in manifest.items() if key not in {"apiVersion", "kind", "metadata", "status"}}
+    body = _readable(body, _schema(resource), (), problems)
     try:
         resource.model.model_validate(body, by_name=False)
     except ValidationError as error:
@@ -86,138 +54,118 @@ def problems_of(error: ValidationError, resource: Resource, root: tuple[str, ...
 def _resource(manifest: dict[str, Any]) -> Resource | Problem:
     version, kind = manifest.get("apiVersion"), manifest.get("kind")
     if version != API_VERSION:
-        return Problem("apiVersion", f"{version!r} is not served" if version else "is missing", f"write {API_VERSION}")
+        return Problem(
+            "apiVersion", f"{quoted(version)} is not served" if version else "is missing", f"write {API_VERSION}"
+        )
     kinds = {resource.kind: resource for resource in RESOURCES}
     if isinstance(kind, str) and kind in kinds:
         return kinds[kind]
-    return Problem(
-        "kind", f"{kind!r} is no kind of {API_VERSION}" if kind else "is missing", f"write {' or '.join(kinds)}"
-    )
-
-
-def _metadata_problems(metadata: Any, resource: Resource) -> Iterator[Problem]:
-    if not isinstance(metadata, dict):
-        yield Problem("metadata", "is missing" if metadata is None else "must be an object", "metadata.name is needed")
-        return
-    for key, value in metadata.items():
-        if key not in _METADATA:
-            yield Problem(f"metadata.{key}", "unknown field", _known_names(key, list(_METADATA)))
-        elif not isinstance(value, _METADATA[key]) and value is not None:
-            yield Problem(f"metadata.{key}", f"must be {_JSON_NAMES[_METADATA[key]]}, not {_json_name(value)}")
-    name = metadata.get("name")
-    if name is None:
-        yield Problem("metadata.name", "is missing", "give the object a name")
-    elif isinstance(name, str) and not (re.fullmatch(resource.name_pattern, name) and len(name) <= resource.name_most):
-        message = f"{name!r} cannot be the name of a {resource.kind}"
-        yield Problem("metadata.name", message, _name_hint(name, resource))
-
-
-def _name_hint(name: str, resource: Resource) -> str:
-    near = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[: resource.name_most].strip("-")
-    if re.fullmatch(resource.name_pattern, near):
-        return f"write {near}"
-    return f"use at most {resource.name_most} of a-z, 0-9 and '-', beginning with a letter and not ending with '-'"
+    message = f"{quoted(kind)} is no kind of {API_VERSION}" if kind else "is missing"
+    return Problem("kind", message, f"write {' or '.join(kinds)}")
 
 
 @cache
-def _schema(resource: Resource) -> dict[str, Any]:
+def _schema(resource: Resource) -> Schema:
     return object_schema(resource)
 
 
-def _problem(details: ErrorDetails, schema: dict[str, Any], location: tuple[str | int, ...]) -> Problem:
-    path, value = _path(location), details["input"]
+def _readable(value: Any, schema: Schema, location: Location, problems: list[Problem]) -> Any:
+    """The value without what the API server takes as absent (null). What JSON cannot say goes to `problems`.
+
+    Goes as deep as the schema does, and no deeper.
+    """
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        problems.append(Problem(path_of(location), "has half of a character", "write it in UTF-8"))
+    if isinstance(value, list) and "items" in schema:
+        return [_readable(item, schema["items"], (*location, index), problems) for index, item in enumerate(value)]
+    if not isinstance(value, dict) or not schema:
+        return value
+    kept = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            where = path_of(location) or "manifest"
+            problems.append(Problem(where, f"the key {key_text(key)} is not a string", "put it in quotes"))
+            continue
+        child = _child(schema, key)
+        if item is not None or not child:
+            kept[key] = _readable(item, child, (*location, key), problems)
+    return kept
+
+
+def _problem(details: ErrorDetails, schema: Schema, location: Location) -> Problem:
+    location = tuple(part for part in location if part != "[key]")
     error = details.get("ctx", {}).get("error")
     if isinstance(error, Refusal):
-        return Problem(path, error.message, error.hint)
-    match details["type"]:
-        case "extra_forbidden":
-            return Problem(path, "unknown field", _unknown_hint(location, schema))
-        case "missing":
-            return Problem(path, "is missing", _says(location, schema))
-        case "literal_error":
-            choices = [str(choice) for choice in _node(location, schema).get("enum", [])]
-            return Problem(path, f"{value!r} is not one of {', '.join(choices)}", _near(str(value), choices))
-    return Problem(path, _limit_or_type(details, value))
+        return Problem(path_of(location), shortened(error.message), error.hint)
+    if details["type"] == "extra_forbidden":
+        return Problem(path_of(location), "unknown field", _unknown_hint(location, schema))
+    return Problem(path_of(location), *_said(details, _node(location, schema)))
 
 
-_WANTED: Final = {
-    "string_type": "a string",
-    "int_type": "a whole number",
-    "list_type": "a list",
-    "model_type": "an object",
-    "dict_type": "an object",
-}
+def _said(details: ErrorDetails, node: Schema) -> tuple[str, str]:
+    """What is wrong with a value that has a schema, and what to do."""
+    kind, value = details["type"], details["input"]
+    if kind == "missing":
+        return "is missing", re.split("[.:] ", str(node.get("description", "")).rstrip("."))[0]
+    if kind == "literal_error":
+        choices = node.get("enum", [])
+        if not isinstance(value, str):
+            return f"must be one of {', '.join(choices)}, not {name_of(value)}", ""
+        return f"{quoted(value)} is not one of {', '.join(choices)}", near(value, choices)
+    if kind in _LIMITS:
+        number = value if isinstance(value, int) else len(value)
+        said = f", not {number}" if abs(number) < _MOST_SAID else ""
+        return _LIMITS[kind].format(**details.get("ctx", {})) + said, ""
+    message, hint = wrong_type(_wanted(node), value)
+    return message, hint or _fields_hint(node)
+
+
 _LIMITS: Final = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "too_long": "must have at most {max_length} entries",
 }
+_MOST_SAID: Final = 10**18
+_TYPES: Final = {"string": "a string", "integer": "a whole number", "array": "a list", "object": "an object"}
 
 
-def _limit_or_type(details: ErrorDetails, value: Any) -> str:
-    kind, limits = details["type"], details.get("ctx", {})
-    if kind in _WANTED:
-        return f"must be {_WANTED[kind]}, not {_json_name(value)}"
-    if kind in _LIMITS:
-        return _LIMITS[kind].format(**limits) + (f", not {value}" if isinstance(value, int) else "")
-    return details["msg"]
+def _wanted(node: Schema) -> str:
+    return "a quantity" if "x-kubernetes-int-or-string" in node else _TYPES.get(node.get("type", ""), "something else")
 
 
-def _json_name(value: Any) -> str:
-    return "nothing" if value is None else _JSON_NAMES.get(type(value), type(value).__name__)
+def _fields_hint(node: Schema) -> str:
+    return f"fields here: {', '.join(sorted(node['properties']))}" if "properties" in node else ""
 
 
-def _path(location: tuple[str | int, ...]) -> str:
-    """`('spec', 'env', 0, 'name')` as `spec.env[0].name`; keys with dots in brackets."""
-    written = ""
-    for part in location:
-        if isinstance(part, int):
-            written += f"[{part}]"
-        elif part == "[key]":
-            continue
-        else:
-            written += f'["{part}"]' if "." in part else f".{part}" if written else part
-    return written
+def _child(schema: Schema, part: str | int) -> Schema:
+    """The schema one step down, empty where there is none."""
+    if isinstance(part, int):
+        found = schema.get("items")
+    else:
+        found = schema.get("properties", {}).get(part) or schema.get("additionalProperties")
+    return found or {}
 
 
-def _node(location: tuple[str | int, ...], schema: dict[str, Any]) -> dict[str, Any]:
+def _node(location: Location, schema: Schema) -> Schema:
     """The schema at a place, empty where there is none."""
     for part in location:
-        if isinstance(part, int):
-            schema = schema.get("items", {})
-        else:
-            schema = schema.get("properties", {}).get(part) or schema.get("additionalProperties") or {}
+        schema = _child(schema, part)
     return schema
 
 
-def _says(location: tuple[str | int, ...], schema: dict[str, Any]) -> str:
-    description = str(_node(location, schema).get("description", ""))
-    return description.rstrip(".").split(". ")[0]
-
-
-def _unknown_hint(location: tuple[str | int, ...], schema: dict[str, Any]) -> str:
+def _unknown_hint(location: Location, schema: Schema) -> str:
     """The nearest name at this place, else the same name elsewhere, else all names at this place."""
     name, siblings = str(location[-1]), list(_node(location[:-1], schema).get("properties", {}))
-    near = _near(name, siblings)
-    if near:
-        return near
+    close = near(name, siblings)
+    if close:
+        return close
     elsewhere = [
         path for path in _paths(schema, "") if path.rsplit(".", 1)[-1] == name and not path.startswith("status")
     ]
-    return f"did you mean {elsewhere[0]}?" if elsewhere else _known_names(name, siblings)
+    return f"did you mean {elsewhere[0]}?" if elsewhere else known_names(name, siblings)
 
 
-def _known_names(name: str, names: list[str]) -> str:
-    return _near(name, names) or f"fields here: {', '.join(sorted(names))}"
-
-
-def _near(name: str, names: list[str]) -> str:
-    plain = {known.lower(): known for known in names}
-    close = difflib.get_close_matches(name.lower().replace("_", "").replace("-", ""), plain, n=1, cutoff=_NEAR)
-    return f"did you mean {plain[close[0]]}?" if close else ""
-
-
-def _paths(schema: dict[str, Any], prefix: str) -> Iterator[str]:
+def _paths(schema: Schema, prefix: str) -> Iterator[str]:
     for name, child in schema.get("properties", {}).items():
         path = f"{prefix}.{name}" if prefix else name
         yield path
