@@ -12,6 +12,12 @@ from slipway.oci.layer import Layer
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
+MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
+INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+"""What registries have, in OCI's words and in Docker's older ones."""
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 

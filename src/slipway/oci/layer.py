@@ -22,6 +22,8 @@ from slipway.oci.errors import OciError
 
 TAR = "application/vnd.oci.image.layer.v1.tar"
 TAR_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+TAR_LAYERS = (TAR, TAR_GZIP, "application/vnd.docker.image.rootfs.diff.tar.gzip")
+"""Layers that plain Python unpacks."""
 BLOCK = 1 << 20
 RECORD = tarfile.BLOCKSIZE
 FILE_MODE, PROGRAM_MODE, LINK_MODE = 0o644, 0o755, 0o777

@@ -184,6 +184,15 @@ class Total:
             self._show(self._sum)
 
 
+def registry_url(host: str) -> str:
+    """Where the registry of an image's name answers: as everywhere, without TLS on this machine only."""
+    if host in {"docker.io", "index.docker.io"}:
+        return "https://registry-1.docker.io"
+    name = host.rpartition(":")[0] or host
+    plain = name in {"localhost", "[::1]"} or re.fullmatch(r"127(\.\d{1,3}){3}", name)
+    return f"{'http' if plain else 'https'}://{host}"
+
+
 def check_name(repository: str, tag: str) -> None:
     """`OciError` when an image cannot be called so (distribution-spec 1.1, "Pulling manifests")."""
     if not REPOSITORY.fullmatch(repository):
