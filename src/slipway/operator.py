@@ -1,4 +1,4 @@
-"""The operator process: `slipway-operator`.
+"""The operator process: `slipway-operator`, and `slipway-operator selftest`, which is in `selftest.py`.
 
 Every flag can be given as an environment variable: `--serving-image` as `SLIPWAY_SERVING_IMAGE`. It ends with 0 when it
 is told to stop, and with 1 when it must be started again: the Lease is lost, or a part of it died.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import json
 import logging
 import os
@@ -15,18 +16,27 @@ import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from slipway import selftest
 from slipway.controllers.modelservice.controller import add_controller
+from slipway.controllers.modelservice.resolve import RegistryResolver
 from slipway.controllers.modelservice.settings import Settings
 from slipway.kit.client import ApiError, Client, Unreachable
 from slipway.kit.lease import LeaseConfig, LeaseLost
 from slipway.kit.manager import Manager
+from slipway.kit.metrics import Metrics
+from slipway.kit.objects import Manifest
 from slipway.kit.rest import RestClient
+from slipway.oci import RegistryClient
+from slipway.oci.login import RegistryLogin, login_in
+from slipway.oci.registry import registry_url
 
 LEASE = "slipway-operator"
+IMAGE_VOLUMES_SINCE = (1, 35)
 
 log = logging.getLogger("slipway.operator")
 
@@ -39,6 +49,7 @@ class Options:
     lease_namespace: str | None
     metrics_address: tuple[str, int]
     kubeconfig: Path | None
+    registries: Path | None = None
 
 
 class JsonFormatter(logging.Formatter):
@@ -66,10 +77,15 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
 
     option("serving-image", help="image of the model server, where a ModelService names none")
     option("gateway", help="NAMESPACE/NAME of the Gateway that routes requests; without it there are no routes")
+    option("proxy-namespace", help="namespace of the gateway's proxies, where they are not beside it")
+    option("ingress-class", help="class of the Ingresses that route requests, where there is no gateway")
+    option("fetcher-image", help="image that downloads models")
+    option("node-cache", help="directory of the nodes that keeps downloaded models")
     option("gateway-url", help="URL of the gateway, where its own status does not say what clients reach")
     option("namespace", help="namespace of the Lease", default="slipway-system")
     option("leader-elect", help="true: of several replicas one acts, by a Lease", default="true")
     option("metrics-address", help="HOST:PORT of metrics and probes", default="0.0.0.0:8080")
+    option("registry-certificates", help="directory with ca.crt, client.cert and client.key below HOST:PORT")
     option("kubeconfig", help="a kubeconfig, outside of a cluster")
     found = parser.parse_args(arguments)
     if not found.serving_image:
@@ -78,6 +94,10 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
         parser.error(f"--gateway {found.gateway!r} is not NAMESPACE/NAME")
     if found.gateway_url and not re.fullmatch("https?://[^/]+/?", found.gateway_url):
         parser.error(f"--gateway-url {found.gateway_url!r} is not http://HOST[:PORT]")
+    if found.gateway and found.ingress_class:
+        parser.error("--gateway and --ingress-class exclude each other: routes are of one kind")
+    if found.node_cache and not re.fullmatch("(/[A-Za-z0-9._-]+)+", found.node_cache):
+        parser.error(f"--node-cache {found.node_cache!r} is not an absolute path")
     if found.leader_elect not in {"true", "false"}:
         parser.error(f"--leader-elect {found.leader_elect!r} is neither true nor false")
     host, _, port = found.metrics_address.rpartition(":")
@@ -89,27 +109,57 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
             serving_image=found.serving_image,
             gateway=(namespace, gateway) if gateway else None,
             gateway_url=found.gateway_url.rstrip("/") or None,
+            proxy_namespace=found.proxy_namespace or None,
+            ingress_class=found.ingress_class or None,
+            fetcher_image=found.fetcher_image,
+            node_cache=found.node_cache or None,
         ),
         lease_namespace=found.namespace if found.leader_elect == "true" else None,
         metrics_address=(host or "0.0.0.0", int(port)),  # noqa: S104  # probes come from the kubelet
         kubeconfig=Path(found.kubeconfig) if found.kubeconfig else None,
+        registries=Path(found.registry_certificates) if found.registry_certificates else None,
     )
 
 
-def make_manager(client: Client, options: Options) -> Manager:
+def open_registry(certificates: Path | None, image: str, secret: Manifest | None) -> RegistryClient:
+    """The client of an image's registry, with certificates in Docker's layout, or the login of a Secret, if any."""
+    host = image.partition("/")[0]
+    place = certificates / host if certificates else None
+    if place and place.is_dir():
+        return RegistryClient.mutual_tls(
+            f"https://{host}", place / "ca.crt", place / "client.cert", place / "client.key"
+        )
+    encoded = (secret or {}).get("data", {}).get(".dockerconfigjson")
+    login = login_in(image, base64.b64decode(encoded), "the Secret of the model") if encoded else None
+    return RegistryClient(registry_url(host), auth=RegistryLogin(login))
+
+
+def make_manager(client: Client, options: Options, metrics: Metrics | None = None) -> Manager:
     """The manager with all controllers."""
     host, port = options.metrics_address
     lease = LeaseConfig(LEASE, options.lease_namespace) if options.lease_namespace else None
-    manager = Manager(client, lease=lease, host=host, port=port)
-    add_controller(manager, options.settings)
+    manager = Manager(client, lease=lease, host=host, port=port, metrics=metrics)
+    resolver = RegistryResolver(client, partial(open_registry, options.registries))
+    add_controller(manager, options.settings, resolver=resolver)
     return manager
+
+
+async def _told_by_cluster(client: Client, options: Options) -> Options:
+    """The options, and what the version of Kubernetes decides: nodes mount images from 1.35 on (KEP-4639, beta)."""
+    found = json.loads(await client.raw("GET", "/version"))
+    version = tuple(int(re.sub(r"\D.*", "", found.get(part, "")) or 0) for part in ("major", "minor"))
+    return replace(options, settings=replace(options.settings, image_volumes=version >= IMAGE_VOLUMES_SINCE))
 
 
 async def run(options: Options) -> None:
     """Runs until SIGTERM or SIGINT; raises what the manager ends with."""
-    client = RestClient.from_kubeconfig(options.kubeconfig) if options.kubeconfig else RestClient.in_cluster()
+    metrics = Metrics()
+    if options.kubeconfig:
+        client = RestClient.from_kubeconfig(options.kubeconfig, metrics=metrics)
+    else:
+        client = RestClient.in_cluster(metrics=metrics)
     async with client:
-        manager = make_manager(client, options)
+        manager = make_manager(client, await _told_by_cluster(client, options), metrics)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, manager.stop)
@@ -119,7 +169,10 @@ async def run(options: Options) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The process; its exit status."""
-    options = read_options(sys.argv[1:] if arguments is None else arguments, os.environ)
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["selftest"]:
+        return selftest.main(words[1:])
+    options = read_options(words, os.environ)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from slipway.api.modelservice import DEFAULT_CPU_REQUEST, DEFAULT_MEMORY_LIMIT, DEFAULT_MEMORY_REQUEST, Resources
 from slipway.api.quantity import canonical_quantity, parse_quantity
+from slipway.api.server import DEFAULT_CPU_REQUEST, DEFAULT_MEMORY_LIMIT, DEFAULT_MEMORY_REQUEST, Gpu, Resources
 
 
-def effective_resources(wanted: Resources) -> dict[str, dict[str, str]]:
+def effective_resources(wanted: Resources, gpu: Gpu | None = None) -> dict[str, dict[str, str]]:
     """Requests and limits of the model's container.
 
     A default never contradicts what was written: it gives way to a lower limit, or to a higher request.
@@ -16,10 +16,17 @@ def effective_resources(wanted: Resources) -> dict[str, dict[str, str]]:
         "memory": _lower(DEFAULT_MEMORY_REQUEST, wanted.limits.get("memory")),
     } | wanted.requests
     limits = {"memory": _higher(DEFAULT_MEMORY_LIMIT, requests["memory"])} | wanted.limits
+    if gpu is not None:
+        limits[device_of(gpu)] = str(gpu.count)
     return {
         kind: {name: canonical_quantity(amount) for name, amount in amounts.items()}
         for kind, amounts in (("requests", requests), ("limits", limits))
     }
+
+
+def device_of(gpu: Gpu) -> str:
+    """The resource that the device plugin offers: with a profile, the slice's own (NVIDIA's strategy "mixed")."""
+    return f"{gpu.resource.partition('/')[0]}/{gpu.profile}" if gpu.profile else gpu.resource
 
 
 def _lower(default: str, written: str | None) -> str:

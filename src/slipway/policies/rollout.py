@@ -9,6 +9,8 @@ from slipway.api.duration import parse_duration
 
 PRE_STOP_SECONDS: Final = 5
 """Endpoints are withdrawn while the pod is told to stop; it keeps serving for as long as the news travels."""
+SETTLE_SECONDS: Final = 2
+"""A new pod counts as available that much later than it is ready: the news reaches every node's proxy meanwhile."""
 GRACE_SECONDS: Final = 60
 
 

@@ -17,6 +17,28 @@ class RoutePlan:
     timeout: str
 
 
+@dataclass(frozen=True, slots=True)
+class IngressPlan:
+    """What an Ingress matches. `secret` has the certificate, None without TLS. `hostnames` is never empty."""
+
+    hostnames: tuple[str, ...]
+    path: str
+    secret: str | None
+
+
+def plan_ingress(wanted: Routing) -> IngressPlan | None:
+    """Own hosts only: an Ingress has no standard way to take a path's prefix off."""
+    if not wanted.hostnames:
+        return None
+    secret = wanted.tls.secret_ref.name if wanted.tls else None
+    return IngressPlan(tuple(wanted.hostnames), wanted.path or "/", secret)
+
+
+def ingress_url(plan: IngressPlan) -> str:
+    """The URL of the first host, https where there is a certificate."""
+    return f"{'https' if plan.secret else 'http'}://{plan.hostnames[0]}{plan.path.rstrip('/')}"
+
+
 def plan_route(wanted: Routing, namespace: str, name: str) -> RoutePlan:
     """Own hosts, or a path below every host of the gateway that no other service can have."""
     if wanted.hostnames:

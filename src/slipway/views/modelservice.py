@@ -71,6 +71,17 @@ def outcome(ms: dict[str, Any]) -> Outcome:
     return "failed" if ready.status == "False" and ready.reason in NEEDS_A_PERSON else "waiting"
 
 
+def waits_for(ms: dict[str, Any]) -> str:
+    """What keeps the newest revision from going on, when that is neither ours to give nor a person's fault; else empty.
+
+    For example room on a node: it goes on by itself when there is some.
+    """
+    progressing = condition(ms, PROGRESSING)
+    if progressing.generation < ms["metadata"].get("generation", 0) or not _failed(progressing):
+        return ""
+    return "" if progressing.reason in NEEDS_A_PERSON else _sentence(progressing)
+
+
 def why(ms: dict[str, Any]) -> str:
     """One sentence: why it is ready, or why not, or why the newest revision is not."""
     ready, progressing = condition(ms, READY), condition(ms, PROGRESSING)

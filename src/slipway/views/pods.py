@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from slipway.api.names import LABEL_REVISION
@@ -19,7 +20,7 @@ class PodView:
 
     `state` is what it is doing (`Running`, `Loading`, `Pending`, `Terminating`, or the reason that keeps it from
     running); `reason` and `message` say what is wrong and are empty when nothing is known to be; `exit_code` is of the
-    last termination.
+    last termination; `load_seconds` from the start of a server that never failed until it was ready.
     """
 
     name: str
@@ -32,6 +33,7 @@ class PodView:
     restarts: int = 0
     node: str = ""
     created: str = ""
+    load_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,18 @@ def pod_view(pod: dict[str, Any]) -> PodView:
         restarts=sum(container.get("restartCount", 0) for container in containers),
         node=pod.get("spec", {}).get("nodeName", ""),
         created=metadata.get("creationTimestamp", ""),
+        load_seconds=_load_seconds(pod) if ready else None,
     )
+
+
+def _load_seconds(pod: dict[str, Any]) -> int | None:
+    for container in pod.get("status", {}).get("containerStatuses") or []:
+        started = (container.get("state") or {}).get("running", {}).get("startedAt")
+        ready = condition(pod, "Ready").since
+        if not started or not ready or container.get("restartCount", 0):
+            return None
+        return max(0, int((datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()))
+    return None
 
 
 def worst(pods: list[PodView]) -> PodView | None:

@@ -263,7 +263,7 @@ def test_status_is_whole() -> None:
         "revision": "new",
         "replicas": 3,
         "readyReplicas": 3,
-        "model": {"digest": DIGEST},
+        "model": {"uri": f"oci://r/iris@{DIGEST}", "digest": DIGEST},
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from slipway.controllers.modelservice.controller import add_controller
+from slipway.controllers.modelservice.resolve import Resolver
 from slipway.controllers.modelservice.settings import Settings
 from slipway.kit.client import ApiError, Forbidden, Invalid
 from slipway.kit.manager import Manager
@@ -42,9 +43,11 @@ def model_service(spec: dict[str, Any], name: str = "iris") -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def operator(server: ApiServer, settings: Settings = SETTINGS) -> AsyncIterator[None]:
+async def operator(
+    server: ApiServer, settings: Settings = SETTINGS, resolver: Resolver | None = None
+) -> AsyncIterator[None]:
     manager = Manager(server)
-    add_controller(manager, settings)
+    add_controller(manager, settings, resolver=resolver)
     task = asyncio.create_task(manager.run())
     try:
         await settled()
@@ -249,7 +252,7 @@ async def test_an_invalid_update_leaves_what_serves_alone() -> None:
     server = cluster(FIXED)
     async with operator(server):
         play_cluster(server)
-        respec(server, FIXED | {"model": {"uri": "s3://bucket/iris"}})
+        respec(server, FIXED | {"model": {"uri": "ftp://host/iris"}})
         await settled()
         assert told(server).holds
         assert told(server, "Progressing").reason == "InvalidSpec"

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.api.modelservice import Resources, Routing, Scaling, Target
+from slipway.api.modelservice import Routing, Scaling, Target
 from slipway.api.quantity import parse_quantity
+from slipway.api.server import Resources
 from slipway.policies.disruption import needs_disruption_budget
 from slipway.policies.model_source import ClaimModel, ImageModel, read_model_uri
 from slipway.policies.resources import effective_resources
@@ -116,7 +117,7 @@ def test_model_sources(uri: str, source: ImageModel | ClaimModel) -> None:
 
 def test_other_schemes_are_no_source() -> None:
     with pytest.raises(ValueError, match="no scheme that is served"):
-        read_model_uri("s3://bucket/iris")
+        read_model_uri("ftp://host/iris")
 
 
 @pytest.mark.parametrize(("timeout", "grace"), [("1s", 60), ("60s", 60), ("61s", 71), ("10m", 610), ("0s", 60)])

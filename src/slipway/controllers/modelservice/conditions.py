@@ -14,6 +14,9 @@ from slipway.policies.scaling import Autoscaled, FixedReplicas
 from slipway.views.conditions import condition, pick, read_conditions
 from slipway.views.pods import PodView, worst
 
+_INSIDE = "requests reach the service inside the cluster only"
+_INSIDE_ONLY = frozenset({reasons.NO_GATEWAY_API, reasons.NO_GATEWAY, reasons.NO_HOSTNAMES})
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -106,20 +109,19 @@ def scaled(facts: Facts) -> Verdict:
 def routed(facts: Facts) -> Verdict:
     """True when the gateway sends the requests of this route to the service."""
     decision, observed = facts.decision, facts.observed
-    if not observed.can_route:
-        message = "the cluster has no Gateway API: requests reach the service inside the cluster only"
-        return Verdict("False", reasons.NO_GATEWAY_API, message)
     if decision is None:
         return Verdict("Unknown", reasons.INVALID_SPEC, "what is asked for cannot be read")
-    if decision.gateway is None:
-        message = "the operator runs without --gateway: requests reach the service inside the cluster only"
-        return Verdict("False", reasons.NO_GATEWAY, message)
-    gateway = "/".join(decision.gateway)
+    wanted = decision.settings.gateway
+    if wanted is None:
+        return _by_ingress(decision, observed, facts.url)
+    if not observed.can_route:
+        return Verdict("False", reasons.NO_GATEWAY_API, f"the cluster has no Gateway API: {_INSIDE}")
+    gateway = "/".join(wanted)
     if observed.gateway is None:
         return Verdict(
             "False", reasons.GATEWAY_NOT_FOUND, f"the operator routes through Gateway {gateway}, which is not there"
         )
-    return _accepted(observed, decision.gateway, gateway, facts.url)
+    return _accepted(observed, wanted, gateway, facts.url)
 
 
 def ready(facts: Facts) -> Verdict:
@@ -133,7 +135,7 @@ def ready(facts: Facts) -> Verdict:
         if progress.status == "False" and progress.reason != reasons.ROLLOUT_COMPLETE:
             return Verdict("False", progress.reason, progress.message)
         return Verdict("False", reasons.NO_REPLICA_READY, progress.message or "no replica takes requests")
-    if route.status == "False" and route.reason not in {reasons.NO_GATEWAY_API, reasons.NO_GATEWAY}:
+    if route.status == "False" and route.reason not in _INSIDE_ONLY:
         return Verdict("False", route.reason, route.message)
     return Verdict("True", reasons.SERVING, f"{facts.url} answers")
 
@@ -168,6 +170,19 @@ def _autoscaled(facts: Facts, plan: Autoscaled, available: int) -> Verdict:
         return Verdict("Unknown", reasons.AUTOSCALER_STARTING, "the autoscaler has not measured anything yet")
     message = f"{available} replicas take requests, between {plan.minimum} and {plan.maximum} by {plan.target.metric}"
     return Verdict("True", reasons.AUTOSCALED, message)
+
+
+def _by_ingress(decision: Decision, observed: Observed, url: str) -> Verdict:
+    """Ingress controllers report an address and nothing else: without one, nobody has taken the Ingress up."""
+    name = decision.settings.ingress_class
+    if name is None:
+        return Verdict("False", reasons.NO_GATEWAY, f"the operator has neither gateway nor Ingress class: {_INSIDE}")
+    if decision.ingress is None:
+        message = f"an Ingress needs spec.routing.hostnames: {_INSIDE}"
+        return Verdict("False", reasons.NO_HOSTNAMES, message)
+    if not (observed.ingress or {}).get("status", {}).get("loadBalancer", {}).get("ingress"):
+        return Verdict("False", reasons.ROUTE_PENDING, f"no controller of Ingress class {name} has taken the route up")
+    return Verdict("True", reasons.ACCEPTED, f"Ingress class {name} sends requests for {url}")
 
 
 def _accepted(observed: Observed, wanted: tuple[str, str], gateway: str, url: str) -> Verdict:

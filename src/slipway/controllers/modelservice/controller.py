@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -10,24 +11,33 @@ from typing import Final
 from pydantic import ValidationError
 
 from slipway.api import reasons
-from slipway.api.modelservice import RESOURCE, parse_spec
+from slipway.api.modelservice import RESOURCE, ModelServiceSpec, parse_spec
 from slipway.api.validation import problems_of
 from slipway.controllers.modelservice.children import build_children
 from slipway.controllers.modelservice.children.deployment import revision_of
 from slipway.controllers.modelservice.conditions import Facts, Failure
-from slipway.controllers.modelservice.decide import Decision, decide
+from slipway.controllers.modelservice.decide import Decision, Known, decide, inputs_of
 from slipway.controllers.modelservice.observe import Observed, observe
+from slipway.controllers.modelservice.resolve import NoResolver, Resolver
 from slipway.controllers.modelservice.settings import Settings
 from slipway.controllers.modelservice.status import build_status, happenings, service_url
-from slipway.controllers.modelservice.stores import CHILD_KINDS, Stores, make_stores, services_of_pod
+from slipway.controllers.modelservice.stores import (
+    PRUNED_KINDS,
+    Stores,
+    make_stores,
+    services_of_pod,
+    services_that_read,
+)
 from slipway.kit.apply import Applier, OwnedByAnother
-from slipway.kit.client import Client, Forbidden, Invalid
+from slipway.kit.client import Client, Forbidden, Invalid, NotFound
 from slipway.kit.consistency import wrote
 from slipway.kit.controller import Controller, Result
 from slipway.kit.events import EventRecorder
 from slipway.kit.manager import Manager
-from slipway.kit.objects import DEPLOYMENT, MODEL_SERVICE, Key, Manifest, key_of
+from slipway.kit.objects import CONTROLLER_REVISION, DEPLOYMENT, MODEL_SERVICE, Key, Manifest, key_of
 from slipway.kit.status import write_status
+from slipway.policies.model_source import FetchedModel
+from slipway.policies.revisions import forgettable, recall
 from slipway.policies.scaling import handover
 
 HANDOVER_MANAGER: Final = "slipway-handover"
@@ -56,6 +66,7 @@ class ModelServiceReconciler:
         events: EventRecorder,
         settings: Settings,
         *,
+        resolver: Resolver | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
@@ -63,6 +74,7 @@ class ModelServiceReconciler:
         self._applier = applier
         self._events = events
         self._settings = settings
+        self._resolver = resolver or NoResolver()
         self._clock = clock
 
     async def reconcile(self, key: Key) -> Result:
@@ -82,11 +94,23 @@ class ModelServiceReconciler:
             invalid = Failure(reasons.INVALID_SPEC, ". ".join(map(str, problems)))
             return _Attempt(self._facts(observed, _revision_now(observed), None, invalid), Result())
         key = key_of(observed.service)
-        decision = decide(key.namespace, key.name, spec, self._settings, can_route=observed.can_route)
+        known = await self._known(observed, spec)
+        decision = decide(key.namespace, key.name, spec, self._settings, can_route=observed.can_route, known=known)
         children = build_children(decision)
-        failure, result = await self._make(observed, decision, children)
         revision = next(revision_of(child) for child in children if child["kind"] == DEPLOYMENT.kind)
+        failure, result = _unable(decision), Result()
+        if failure is None:
+            failure, result = await self._make(observed, decision, children)
+        if failure is None:
+            await self._forget(observed, decision, revision)
         return _Attempt(self._facts(observed, revision, decision, failure), result)
+
+    async def _known(self, observed: Observed, spec: ModelServiceSpec) -> Known:
+        """What the decision needs besides the spec. A registry is asked only for a revision that is not there yet."""
+        before = recall(observed.revisions, inputs_of(spec, observed.restarted_at))
+        namespace = observed.service["metadata"]["namespace"]
+        digest = before.digest if before else await self._resolver.digest(namespace, spec.model)
+        return Known(observed.revisions, digest, observed.load_seconds, observed.content, observed.restarted_at)
 
     async def _make(
         self, observed: Observed, decision: Decision, children: list[Manifest]
@@ -109,9 +133,15 @@ class ModelServiceReconciler:
         replicas = handover(decision.scaling, current, autoscaler_exists=observed.autoscaler is not None)
         if deployment is not None:
             await self._hand_over(decision, replicas)
-        await self._applier.apply_children(observed.service, children, prune_kinds=CHILD_KINDS)
+        await self._applier.apply_children(observed.service, children, prune_kinds=PRUNED_KINDS)
         if deployment is None:
             await self._hand_over(decision, replicas)
+
+    async def _forget(self, observed: Observed, decision: Decision, revision: str) -> None:
+        """Deletes the records of revisions that are too many."""
+        for old in forgettable(observed.revisions, revision, decision.spec.rollout.history_limit):
+            with suppress(NotFound):
+                await self._client.delete(CONTROLLER_REVISION, f"{decision.name}-{old.name}", decision.namespace)
 
     async def _hand_over(self, decision: Decision, replicas: int | None) -> None:
         if replicas is None:
@@ -136,7 +166,7 @@ class ModelServiceReconciler:
             await self._events.emit(service, happening.type, happening.reason, happening.message)
 
 
-def add_controller(manager: Manager, settings: Settings, *, workers: int = 4) -> None:
+def add_controller(manager: Manager, settings: Settings, *, resolver: Resolver | None = None, workers: int = 4) -> None:
     """Adds the controller of ModelServices to a manager."""
     stores = make_stores(manager)
     reconciler = ModelServiceReconciler(
@@ -145,6 +175,7 @@ def add_controller(manager: Manager, settings: Settings, *, workers: int = 4) ->
         Applier(manager.client, manager.find_store),
         EventRecorder(manager.client, "slipway-operator"),
         settings,
+        resolver=resolver,
     )
 
     def all_services(gateway: Manifest) -> Iterable[Key]:
@@ -154,9 +185,19 @@ def add_controller(manager: Manager, settings: Settings, *, workers: int = 4) ->
 
     controller = Controller(MODEL_SERVICE, reconciler, workers=workers)
     controller.owns(*stores.children.values())
+    for contents in stores.contents.values():
+        controller.watches(contents, lambda manifest: services_that_read(stores, manifest))
     controller.watches(stores.pods, services_of_pod)
     controller.watches(stores.gateways, all_services)
     manager.add(controller)
+
+
+def _unable(decision: Decision) -> Failure | None:
+    """What the platform was not told that this model needs."""
+    if isinstance(decision.source, FetchedModel) and not decision.settings.fetcher_image:
+        message = f"{decision.spec.model.uri} has to be fetched, and the operator runs without --fetcher-image"
+        return Failure(reasons.NO_FETCHER, message)
+    return None
 
 
 def _revision_now(observed: Observed) -> str:

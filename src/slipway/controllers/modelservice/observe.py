@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slipway.controllers.modelservice.stores import Stores
-from slipway.kit.objects import DEPLOYMENT, HPA, HTTP_ROUTE, Key, Kind, Manifest, key_of
+from slipway.api.duration import parse_duration
+from slipway.api.names import ANNOTATION_RESTARTED_AT
+from slipway.controllers.modelservice.children.revision import read_revision
+from slipway.controllers.modelservice.stores import Stores, content_of
+from slipway.kit.objects import (
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
+    HPA,
+    HTTP_ROUTE,
+    INGRESS,
+    Key,
+    Kind,
+    Manifest,
+    key_of,
+)
+from slipway.policies.revisions import Revision
 from slipway.policies.rollout import Rollout
 from slipway.views.pods import PodView, pod_view
 
@@ -19,8 +33,23 @@ class Observed:
     autoscaler: Manifest | None = None
     route: Manifest | None = None
     gateway: Manifest | None = None
+    ingress: Manifest | None = None
     pods: tuple[PodView, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+    content: str = ""
     can_route: bool = True
+
+    @property
+    def load_seconds(self) -> int | None:
+        """How long the last revision that was measured took to load."""
+        found = self.service.get("status", {}).get("model", {}).get("loadTime")
+        return int(parse_duration(found)) if found else None
+
+    @property
+    def restarted_at(self) -> str | None:
+        """When somebody last asked for a restart."""
+        annotations: dict[str, str] = self.service["metadata"].get("annotations", {})
+        return annotations.get(ANNOTATION_RESTARTED_AT)
 
 
 def read_rollout(deployment: Manifest | None) -> Rollout | None:
@@ -66,6 +95,12 @@ def observe(stores: Stores, service: Manifest, gateway: tuple[str, str] | None) 
         deployment=owned(DEPLOYMENT),
         autoscaler=owned(HPA),
         route=owned(HTTP_ROUTE),
+        ingress=owned(INGRESS),
+        revisions=tuple(
+            read_revision(manifest)
+            for manifest in stores.children[CONTROLLER_REVISION.kind].by_owner(service["metadata"]["uid"])
+        ),
+        content=content_of(stores, service),
         gateway=stores.gateways.get(Key(*gateway)) if gateway else None,
         pods=tuple(pod_view(pod) for pod in stores.pods.by_index("service", str(key))),
         can_route=stores.routes.available,

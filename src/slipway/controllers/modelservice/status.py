@@ -21,8 +21,8 @@ from slipway.controllers.modelservice.decide import Decision
 from slipway.controllers.modelservice.observe import Observed, gateway_url
 from slipway.controllers.modelservice.settings import Settings
 from slipway.kit.objects import Manifest
-from slipway.policies.model_source import ImageModel
-from slipway.policies.routing import external_url, internal_url
+from slipway.policies.model_source import ImageModel, read_model_uri
+from slipway.policies.routing import external_url, ingress_url, internal_url
 from slipway.views.conditions import condition, conditions
 
 _CONDITIONS: Final = {
@@ -54,18 +54,37 @@ def build_status(facts: Facts, now: datetime) -> dict[str, Any]:
         "replicas": rollout.existing if rollout else 0,
         "readyReplicas": rollout.ready if rollout else 0,
     }
+    model = _model(facts)
+    return {key: value for key, value in (status | ({"model": model} if model else {})).items() if value != ""}
+
+
+def _model(facts: Facts) -> dict[str, Any]:
+    """The model of the newest revision; how long it took to load stays known until a replica tells anew."""
     decision = facts.decision
-    if decision and isinstance(decision.source, ImageModel) and decision.source.digest:
-        status["model"] = {"digest": decision.source.digest}
-    return {key: value for key, value in status.items() if value != ""}
+    if decision is None:
+        return dict(facts.observed.service.get("status", {}).get("model", {}))
+    measured = [pod.load_seconds for pod in facts.newest if pod.load_seconds is not None]
+    seconds = max(measured) if measured else facts.observed.load_seconds
+    source = read_model_uri(decision.spec.model.uri)
+    named = source.digest if isinstance(source, ImageModel) else None
+    model = {
+        "uri": decision.spec.model.uri,
+        "digest": named or decision.digest,
+        "loadTime": None if seconds is None else f"{seconds}s",
+    }
+    return {key: value for key, value in model.items() if value is not None}
 
 
 def service_url(observed: Observed, decision: Decision | None, settings: Settings) -> str:
     """Where requests go: through the gateway where there is a route and an address, else inside the cluster."""
     metadata = observed.service["metadata"]
     inside = internal_url(metadata["namespace"], metadata["name"])
-    if decision is None or decision.route is None:
-        return str(observed.service.get("status", {}).get("url", inside)) if decision is None else inside
+    if decision is None:
+        return str(observed.service.get("status", {}).get("url", inside))
+    if decision.ingress:
+        return ingress_url(decision.ingress)
+    if decision.route is None:
+        return inside
     return external_url(decision.route, settings.gateway_url or gateway_url(observed.gateway)) or inside
 
 

@@ -7,9 +7,9 @@ from slipway.controllers.modelservice.decide import Decision
 from slipway.kit.objects import Kind, Manifest
 
 
-def child(kind: Kind, decision: Decision, **body: object) -> Manifest:
-    """A manifest of `kind` with the name of its ModelService."""
-    metadata = {"name": decision.name, "namespace": decision.namespace, "labels": labels(decision)}
+def child(kind: Kind, decision: Decision, name: str = "", **body: object) -> Manifest:
+    """A manifest of `kind`, with the name of its ModelService where it has no other."""
+    metadata = {"name": name or decision.name, "namespace": decision.namespace, "labels": labels(decision)}
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **body}
 
 

@@ -6,20 +6,27 @@ import hashlib
 import json
 from typing import Any, Final
 
-from slipway.api.modelservice import EnvVar
-from slipway.api.names import LABEL_REVISION
+from slipway.api.duration import parse_duration
+from slipway.api.names import ANNOTATION_CONTENT, ANNOTATION_RESTARTED_AT, LABEL_REVISION
+from slipway.api.server import EnvVar
 from slipway.controllers.modelservice.children.common import child, labels, selector
+from slipway.controllers.modelservice.children.storage import (
+    SECURITY,
+    USER,
+    fetch_container,
+    model_path,
+    mounts,
+    volumes,
+)
 from slipway.controllers.modelservice.decide import Decision
 from slipway.kit.objects import DEPLOYMENT, Manifest
-from slipway.policies.model_source import ImageModel
-from slipway.policies.rollout import PRE_STOP_SECONDS
+from slipway.policies.model_source import FetchedModel, ImageModel
+from slipway.policies.rollout import PRE_STOP_SECONDS, SETTLE_SECONDS
 from slipway.policies.scaling import FixedReplicas
 
 CONTAINER: Final = "model"
-USER: Final = 65532
 _PORT: Final = 8080
-_LOAD_SECONDS: Final = 600
-_PROGRESS_SECONDS: Final = _LOAD_SECONDS + 60  # the kubelet gives up first: its reason says more
+_AFTER_STARTUP: Final = 60  # seconds: the kubelet gives up first, as its reason says more
 
 
 def build_deployment(decision: Decision) -> Manifest:
@@ -27,7 +34,8 @@ def build_deployment(decision: Decision) -> Manifest:
     spec: dict[str, Any] = {
         "selector": {"matchLabels": selector(decision)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-        "progressDeadlineSeconds": _PROGRESS_SECONDS,
+        "minReadySeconds": SETTLE_SECONDS,
+        "progressDeadlineSeconds": _progress_seconds(decision),
         "revisionHistoryLimit": 10,
         "template": _template(decision),
     }
@@ -41,15 +49,35 @@ def revision_of(deployment: Manifest) -> str:
     return str(deployment["spec"]["template"]["metadata"].get("labels", {}).get(LABEL_REVISION, ""))
 
 
+def _progress_seconds(decision: Decision) -> int:
+    fetching = decision.source.timeout if isinstance(decision.source, FetchedModel) else 0
+    return fetching + decision.startup.seconds + _AFTER_STARTUP
+
+
 def _template(decision: Decision) -> dict[str, Any]:
-    template = {"metadata": {"labels": labels(decision)}, "spec": _pod(decision)}
+    extra = decision.spec.server.pod_template
+    metadata: dict[str, Any] = {"labels": extra.labels | labels(decision)}
+    annotations = extra.annotations | _marks(decision)
+    if annotations:
+        metadata["annotations"] = annotations
+    template = {"metadata": metadata, "spec": _pod(decision)}
     text = json.dumps(template, sort_keys=True).encode()
-    template["metadata"]["labels"][LABEL_REVISION] = hashlib.sha256(text).hexdigest()[:10]
+    metadata["labels"][LABEL_REVISION] = hashlib.sha256(text).hexdigest()[:10]
     return template
 
 
+def _marks(decision: Decision) -> dict[str, str]:
+    """What rolls the pods though nothing else in them changes: content that they read, and a restart."""
+    files, content = decision.spec.server.files, decision.known.content
+    if files:
+        text = json.dumps([files, content], sort_keys=True).encode()
+        content = hashlib.sha256(text).hexdigest()[:10]
+    marks = {ANNOTATION_CONTENT: content, ANNOTATION_RESTARTED_AT: decision.inputs.restarted_at or ""}
+    return {name: value for name, value in marks.items() if value}
+
+
 def _pod(decision: Decision) -> dict[str, Any]:
-    return {
+    spec: dict[str, Any] = {
         "serviceAccountName": decision.name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -62,8 +90,29 @@ def _pod(decision: Decision) -> dict[str, Any]:
         },
         "topologySpreadConstraints": [_spread(decision)],
         "containers": [_container(decision)],
-        "volumes": [{"name": "tmp", "emptyDir": {}}, _model_volume(decision)],
+        "volumes": volumes(decision),
     }
+    fetch = fetch_container(decision)
+    if fetch:
+        spec["initContainers"] = [fetch]
+    return spec | _placement(decision)
+
+
+def _placement(decision: Decision) -> dict[str, Any]:
+    """What a platform team asks of the pods, and the Secrets for their registries."""
+    extra = decision.spec.server.pod_template
+    secrets = {secret.name: None for secret in extra.image_pull_secrets}
+    if isinstance(decision.source, ImageModel) and decision.spec.model.secret_ref:
+        secrets[decision.spec.model.secret_ref.name] = None
+    found: dict[str, Any] = {
+        "nodeSelector": extra.node_selector,
+        "tolerations": [item.model_dump(exclude_none=True) for item in extra.tolerations],
+        "affinity": extra.affinity,
+        "priorityClassName": extra.priority_class_name,
+        "runtimeClassName": extra.runtime_class_name,
+        "imagePullSecrets": [{"name": name} for name in secrets],
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _spread(decision: Decision) -> dict[str, Any]:
@@ -79,26 +128,27 @@ def _spread(decision: Decision) -> dict[str, Any]:
 
 def _container(decision: Decision) -> dict[str, Any]:
     server = decision.spec.server
+    probes, startup = server.probes, decision.startup
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": decision.image,
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": "http", "containerPort": _PORT, "protocol": "TCP"}],
         "resources": decision.resources,
-        "startupProbe": _probe("ready", period=1, failures=_LOAD_SECONDS),
-        "readinessProbe": _probe("ready", period=5, failures=2),
-        "livenessProbe": _probe("live", period=10, failures=3),
+        "startupProbe": _probe("ready", "5s", f"{startup.period}s", startup.failures),
+        "readinessProbe": _probe(
+            "ready", probes.readiness.timeout, probes.readiness.period, probes.readiness.failure_threshold
+        ),
+        "livenessProbe": _probe(
+            "live", probes.liveness.timeout, probes.liveness.period, probes.liveness.failure_threshold
+        ),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": SECURITY,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, _model_mount(decision)],  # noqa: S108  # of the pod
+        "volumeMounts": mounts(decision),
     }
     if decision.spec.model.format != "custom":
-        container["args"] = [_model_path(decision), "--name", decision.name]
+        container["args"] = [model_path(decision), "--name", decision.name]
     if server.env:
         container["env"] = [_variable(variable) for variable in server.env]
     if server.env_from:
@@ -111,24 +161,11 @@ def _variable(variable: EnvVar) -> dict[str, Any]:
     return {key: value for key, value in variable.model_dump(exclude_none=True).items() if value != ""}
 
 
-def _probe(health: str, *, period: int, failures: int) -> dict[str, Any]:
+def _probe(health: str, timeout: str, period: str, failures: int) -> dict[str, Any]:
     request = {"path": f"/v2/health/{health}", "port": "http", "scheme": "HTTP"}
-    return {"httpGet": request, "periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures}
-
-
-def _model_path(decision: Decision) -> str:
-    return f"/models/{decision.name}"
-
-
-def _model_mount(decision: Decision) -> dict[str, Any]:
-    mount: dict[str, Any] = {"name": "model", "mountPath": _model_path(decision), "readOnly": True}
-    if not isinstance(decision.source, ImageModel) and decision.source.path:
-        mount["subPath"] = decision.source.path
-    return mount
-
-
-def _model_volume(decision: Decision) -> dict[str, Any]:
-    source = decision.source
-    if isinstance(source, ImageModel):
-        return {"name": "model", "image": {"reference": source.reference, "pullPolicy": "IfNotPresent"}}
-    return {"name": "model", "persistentVolumeClaim": {"claimName": source.claim, "readOnly": True}}
+    return {
+        "httpGet": request,
+        "periodSeconds": int(parse_duration(period)),
+        "timeoutSeconds": int(parse_duration(timeout)),
+        "failureThreshold": failures,
+    }

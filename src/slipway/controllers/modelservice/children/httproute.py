@@ -13,9 +13,10 @@ from slipway.policies.routing import RoutePlan
 
 def build_httproute(decision: Decision) -> Manifest | None:
     """The HTTPRoute, None where nothing routes. Defaults are written out: its lists are compared as a whole."""
-    if decision.route is None or decision.gateway is None:
+    gateway = decision.settings.gateway
+    if decision.route is None or gateway is None:
         return None
-    namespace, name = decision.gateway
+    namespace, name = gateway
     parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": namespace, "name": name}
     spec: dict[str, Any] = {"parentRefs": [parent], "rules": [_rule(decision.route, decision.name)]}
     if decision.route.hostnames:
