@@ -5,10 +5,12 @@ A command's module is imported when the command is called, so that none waits fo
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -27,14 +29,31 @@ COMMANDS = {
     "predict": "Ask a model service, or show how to ask it.",
     "list": "List the model services.",
     "describe": "Show one model service: conditions, pods with their reasons, events, what to do next.",
+    "scale": "Change how many replicas a model service has.",
+    "rollout": "Revisions of a model service: status, history, diff, undo, restart.",
     "logs": "Show the logs of all replicas, across restarts.",
-    "delete": "Delete a model service.",
+    "port-forward": "A port of this machine that leads to a ready pod of a model service.",
+    "delete": "Delete model services.",
+    "render": "Print plain Kubernetes manifests of a model service, for a cluster without the platform.",
     "cluster": "Local clusters: a real Kubernetes on this machine.",
-    "version": "Show the version.",
+    "config": "Defaults of the command line: context, namespace, output, registry.",
+    "completion": "Print what makes a shell complete commands, names, contexts and namespaces.",
+    "version": "Show the versions of the command, the cluster and the operator.",
 }
-"""Every command, in the order of the help, and its line there. Command X lives in `slipway.cli.commands.X`."""
+"""Every command, in the order of the help, and its line there. Command X-Y lives in `slipway.cli.commands.x_y`."""
 
 _VALUED = {"--context", "--kubeconfig", "-n", "--namespace", "-o", "--output"}
+_FIRST = ("--debug", "--plain")
+COMPLETE = "_SLIPWAY_COMPLETE"
+"""Set by a shell that asks what could follow."""
+
+
+class Completion(NamedTuple):
+    """One answer to a shell, as Typer's classes for shells expect it."""
+
+    value: str
+    type: str = "plain"
+    help: str = ""
 
 
 class LazyGroup(TyperGroup):
@@ -47,7 +66,7 @@ class LazyGroup(TyperGroup):
         if cmd_name not in COMMANDS:
             ctx.fail(f"No such command {cmd_name}{near(cmd_name, COMMANDS) or '.'}")
         if cmd_name not in self.commands:
-            command = get_command(import_module(f"slipway.cli.commands.{cmd_name}").app)
+            command = get_command(import_module(f"slipway.cli.commands.{cmd_name.replace('-', '_')}").app)
             command.name = cmd_name
             self.commands[cmd_name] = command
         return self.commands[cmd_name]
@@ -56,7 +75,15 @@ class LazyGroup(TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Commands without their imports: a person waits for it."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [Completion(name, help=line) for name, line in COMMANDS.items() if name.startswith(incomplete)]
+
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]  # the rest are Typer's keywords
+        if COMPLETE in os.environ:
+            complete(lambda: super(LazyGroup, self).main([], prog_name, **extra))
         arguments = hoist(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
         debug = "--debug" in arguments
@@ -67,20 +94,30 @@ class LazyGroup(TyperGroup):
         sys.exit(code if isinstance(code, int) else errors.OK)
 
 
+def complete(answer: Callable[[], Any]) -> None:
+    """Answers a shell, and ends: whatever goes wrong, it is silent."""
+    from typer._completion_classes import completion_init  # noqa: PLC0415  # only a shell asks
+
+    completion_init()
+    with suppress(Exception):
+        answer()
+    sys.exit(errors.OK)
+
+
 def hoist(arguments: Sequence[str]) -> list[str]:
     """Moves common options to where Typer expects them, so that their place does not matter.
 
-    Those before the command go behind it, as with kubectl; `--debug` goes first.
+    Those before the command go behind it, as with kubectl; `--debug` and `--plain` go first.
     """
     words, behind = list(arguments), arguments[arguments.index("--") :] if "--" in arguments else []
     words = words[: len(words) - len(behind)]
-    debug = ["--debug"] if "--debug" in words else []
-    words = [word for word in words if word != "--debug"]
+    first = [word for word in _FIRST if word in words]
+    words = [word for word in words if word not in _FIRST]
     leading: list[str] = []
     while words and words[0].split("=")[0] in _VALUED:
         count = 1 if "=" in words[0] else 2
         leading, words = leading + words[:count], words[count:]
-    return [*debug, *words[:1], *leading, *words[1:], *behind]
+    return [*first, *words[:1], *leading, *words[1:], *behind]
 
 
 app = typer.Typer(
@@ -102,6 +139,7 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def root(
     _debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    _plain: Annotated[bool, typer.Option("--plain", help="Lines alone: no colour, nothing redrawn.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
     ] = False,

@@ -8,6 +8,7 @@
 | 3    | the time to wait is over; the work goes on                          |
 | 4    | what was named does not exist                                       |
 | 5    | not allowed                                                         |
+| 6    | it waits for something, such as room on a node, and goes on then    |
 | 7    | no API server answered                                              |
 | 8    | conflict: another manager owns a field, or the object changed       |
 | 130  | interrupted                                                         |
@@ -24,13 +25,15 @@ from slipway.client import errors as client
 from slipway.cluster.errors import ClusterError
 
 MOST_LINES = 5
-OK, FAILED, USAGE, TIMEOUT, ABSENT, FORBIDDEN, UNREACHABLE, CONFLICT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 7, 8, 130
+OK, FAILED, USAGE, TIMEOUT, ABSENT, FORBIDDEN = 0, 1, 2, 3, 4, 5
+PAUSED, UNREACHABLE, CONFLICT, INTERRUPTED = 6, 7, 8, 130
 
 _CODES: dict[type[client.SlipwayError], int] = {
     client.InvalidInputError: USAGE,
     client.WaitTimeoutError: TIMEOUT,
     client.NotFoundError: ABSENT,
     client.ForbiddenError: FORBIDDEN,
+    client.PausedError: PAUSED,
     client.UnreachableError: UNREACHABLE,
     client.ConflictError: CONFLICT,
 }

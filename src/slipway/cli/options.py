@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from slipway.cli.completions import contexts, namespaces, services
+from slipway.client import settings
+
 
 class Format(StrEnum):
     """What standard output carries."""
@@ -18,11 +21,29 @@ class Format(StrEnum):
     YAML = "yaml"
     NAME = "name"
 
+    @property
+    def structured(self) -> bool:
+        """Whether it is for programs."""
+        return self in {Format.JSON, Format.YAML}
 
-Output = Annotated[Format, typer.Option("--output", "-o", help="What to print.")]
+
+def _format() -> Format:
+    """What the environment or the settings file says, else a table."""
+    return Format(settings.value("output") or Format.TABLE)
+
+
+Output = Annotated[
+    Format,
+    typer.Option("--output", "-o", help="What to print. Default: table.", default_factory=_format, show_default=False),
+]
 ContextName = Annotated[
     str | None,
-    typer.Option("--context", help="The kubeconfig context, or slipway-NAME for a local cluster.", show_default=False),
+    typer.Option(
+        "--context",
+        help="The kubeconfig context, or slipway-NAME for a local cluster.",
+        show_default=False,
+        autocompletion=contexts,
+    ),
 ]
 KubeconfigFile = Annotated[
     Path | None,
@@ -30,10 +51,23 @@ KubeconfigFile = Annotated[
 ]
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", help="The namespace. Default: the context's.", show_default=False),
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="The namespace. Default: the context's.",
+        show_default=False,
+        autocompletion=namespaces,
+    ),
 ]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")]
-Name = Annotated[str, typer.Argument(help="The name of the model service.", show_default=False)]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it as it changes, until Ctrl-C.")]
+Name = Annotated[
+    str, typer.Argument(help="The name of the model service.", show_default=False, autocompletion=services)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Have the API server check it, change nothing.")]
+Force = Annotated[bool, typer.Option("--force-conflicts", help="Take over fields that others manage.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it answers.")]
+Timeout = Annotated[str, typer.Option("--timeout", help="How long to wait, with a unit: 90s, 10m.")]
 ModelFormat = Annotated[
     str | None,
     typer.Option("--format", help="onnx, sklearn, python or custom. Default: what the files tell.", show_default=False),
@@ -41,10 +75,5 @@ ModelFormat = Annotated[
 AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Trust the author of a pickled model.")]
 RegistryAddress = Annotated[
     str | None,
-    typer.Option(
-        "--registry",
-        envvar="SLIPWAY_REGISTRY",
-        help="HOST[:PORT][/PATH]. Default: the local cluster's.",
-        show_default=False,
-    ),
+    typer.Option("--registry", help="HOST[:PORT][/PATH]. Default: the local cluster's.", show_default=False),
 ]

@@ -9,13 +9,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.cli.options import Format
+from slipway.cli.terminal import asked_plain
 
+API_VERSION = "cli.slipway.dev/v1"
+"""Of the documents that are no Kubernetes objects. Fields are added; none is removed or changes its meaning."""
 _STYLES = {"Ready": "green", "Running": "green", "True": "green", "False": "red", "Failed": "red"}
 
 
 def coloured() -> bool:
-    """Colour only on a terminal, and never with `NO_COLOR` (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Colour only on a terminal, and never with `--plain` or `NO_COLOR` (no-color.org)."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and not asked_plain()
+    return sys.stdout.isatty() and wanted
 
 
 def document(data: Any, chosen: Format) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from slipway.cli.target import Target
+from slipway.client import settings
 from slipway.client.errors import InvalidInputError
 from slipway.client.push import Identity, Registry, parse_registry
+from slipway.client.target import Target
 from slipway.cluster import lifecycle
 
 
 def registry_of(target: Target, address: str | None) -> Registry:
-    """The named registry, else that of the local cluster; `InvalidInputError` when there is neither."""
+    """The named registry, else the settings', else the local cluster's; `InvalidInputError` when there is none."""
+    address = address or settings.value("registry")
     if address:
         return parse_registry(address)
     if target.cluster is None:
         raise InvalidInputError(
             f"{target.context} is no local cluster, so it has no registry of its own.",
-            "Name one that it can pull from: --registry HOST/PATH, or $SLIPWAY_REGISTRY.",
+            "Name one that it can pull from: --registry HOST/PATH, or slipway config set registry HOST/PATH.",
         )
     access = lifecycle.find(target.cluster).registry
     return Registry(access.url, access.name, "models/", Identity(access.ca, access.cert, access.key))

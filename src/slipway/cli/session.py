@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+import gc
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
-from slipway.cli.target import Target
 from slipway.cli.terminal import say
 from slipway.client.client import AsyncClient
+from slipway.client.target import Target
 
 T = TypeVar("T")
 
 
-@asynccontextmanager
-async def connected(target: Target) -> AsyncIterator[AsyncClient]:
-    """A client of the target. A local cluster is on this machine: no proxy of the environment knows it."""
-    proxies = target.cluster is None
-    async with AsyncClient.connect(target.kubeconfig, target.context, target.namespace, proxies=proxies) as client:
-        yield client
+def connected(target: Target) -> AbstractAsyncContextManager[AsyncClient]:
+    """A client of the target."""
+    return AsyncClient.to(target)
 
 
 def announce(target: Target, verb: str, name: str) -> None:
@@ -29,4 +27,6 @@ def announce(target: Target, verb: str, name: str) -> None:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Runs the asynchronous part of a command."""
+    gc.freeze()  # what the imports made stays; see slipway.cli.main
+    gc.enable()
     return asyncio.run(work)

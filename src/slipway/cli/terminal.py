@@ -20,11 +20,24 @@ REDRAWS_PER_SECOND = 4
 
 def progress() -> Progress:
     """The progress that suits standard error."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or asked_plain():
         return LineProgress()
     from rich.console import Console  # noqa: PLC0415  # only a terminal needs it
 
     return TerminalProgress(Console(stderr=True, highlight=False))  # NO_COLOR is read by rich
+
+
+def asked_plain() -> bool:
+    """Whether `--plain` asks for lines alone: nothing coloured and nothing redrawn, as screen readers need it."""
+    from typer._click.globals import get_current_context  # noqa: PLC0415  # Typer does not hand it on
+
+    context = get_current_context(silent=True)
+    return bool(context and context.find_root().params.get("_plain"))
+
+
+def redrawable() -> bool:
+    """Whether standard output is a terminal on which what was printed may be printed over."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not asked_plain()
 
 
 def say(text: str) -> None:
@@ -35,7 +48,7 @@ def say(text: str) -> None:
 
 def reporter(step: Step) -> Callable[[str], None]:
     """How to say what a step is at: in place on a terminal, else as lines, because a long step must not be silent."""
-    return step.detail if sys.stderr.isatty() else lambda text: say(f"    {text}")
+    return step.detail if sys.stderr.isatty() and not asked_plain() else lambda text: say(f"    {text}")
 
 
 class TerminalProgress:

@@ -1,180 +1,148 @@
-"""The client of one cluster: model services, and what belongs to them."""
+"""The client of one cluster, for programs and for the command line.
+
+What a method needs beyond the connection is imported when it is called: a command imports all of this and needs a part.
+"""
+
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
 
-import httpx2
+from slipway.client.change import FIELD_MANAGER, Scale
+from slipway.client.connection import SELECTOR, Connection, Manifests, Snapshot
+from slipway.client.errors import FailedError
+from slipway.kit.objects import Manifest
 
-from slipway.client.errors import InvalidInputError, NotFoundError, near, translated
-from slipway.kit import client as kit
-from slipway.kit.access import Access
-from slipway.kit.credentials import ConfigError
-from slipway.kit.objects import EVENT, MODEL_SERVICE, POD, Kind, Manifest
-from slipway.kit.rest import RestClient
+if TYPE_CHECKING:
+    from slipway.client.forward import Forward, Report
+    from slipway.client.logs import Line
+    from slipway.views.revisions import Revision
 
-FIELD_MANAGER = "slipway-cli"
-SELECTOR = "slipway.dev/modelservice"
-_PAGE = 500
-_REREAD = 5.0  # seconds: events are not watched, and a watch may be lost
-_RECONNECT = 1.0  # seconds
-_NOT_INSTALLED = "Install it: `slipway up`, or `slipway up --context NAME` on an existing cluster."
+__all__ = ["FIELD_MANAGER", "SELECTOR", "AsyncClient", "Manifests", "Snapshot"]
 
 
-Manifests = list[Manifest]
+class AsyncClient(Connection):
+    """The model services of one cluster.
 
+    `async with AsyncClient.connect() as client` is the cluster that the command line would mean. Model services are
+    Kubernetes objects as in JSON; `slipway.views` reads them. Every call raises the errors of `slipway.client.errors`.
+    """
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A model service and what belongs to it, read at one time."""
+    async def deploy(
+        self,
+        name: str,
+        uri: str,
+        *,
+        model_format: str | None = None,
+        minimum: int | None = None,
+        maximum: int | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Manifest:
+        """Serves the model of a URI, `minimum` to `maximum` replicas; what is not said stays as it is.
 
-    service: Manifest
-    pods: list[Manifest]
-    events: list[Manifest]
-
-
-class AsyncClient:
-    """The model services of one cluster. Every call raises the errors of `slipway.client.errors`."""
-
-    def __init__(self, api: kit.Client, *, context: str = "the cluster", namespace: str = "default") -> None:
-        self.api = api
-        self.context = context
-        self.namespace = namespace
-
-    @classmethod
-    @asynccontextmanager
-    async def connect(
-        cls, kubeconfig: Path, context: str, namespace: str = "default", *, proxies: bool = True
-    ) -> AsyncIterator[AsyncClient]:
-        """A client of the cluster of a context. `proxies`: whether the environment's proxies are used."""
-        try:
-            access = Access.from_kubeconfig(kubeconfig, context)
-        except ConfigError as error:
-            raise InvalidInputError(str(error), "Name another with `--kubeconfig` or `--context`.") from error
-        direct = None if proxies else httpx2.AsyncHTTPTransport(verify=access.verify)
-        async with RestClient(access, transport=direct, user_agent="slipway-cli") as api:
-            yield cls(api, context=context, namespace=namespace)
-
-    async def version(self) -> str:
-        """The version of Kubernetes, such as `v1.37.1`."""
-        with self.errors():
-            return str(json.loads(await self.api.raw("GET", "/version")).get("gitVersion", ""))
-
-    async def list(self, *, all_namespaces: bool = False) -> Manifests:
-        """The model services of the namespace, or of all, by namespace and name."""
-        with self.errors():
-            found = await self._items(MODEL_SERVICE, None if all_namespaces else self.namespace)
-        return sorted(found, key=lambda item: (item["metadata"].get("namespace", ""), item["metadata"]["name"]))
-
-    async def get(self, name: str) -> Manifest:
-        """One model service; `NotFoundError` names a near one."""
-        with self.errors():
-            try:
-                return await self.api.get(MODEL_SERVICE, name, self.namespace)
-            except kit.NotFound:
-                pass
-        names = [item["metadata"]["name"] for item in await self.list()]
-        hint = "List those of all namespaces: slipway list -A"
-        raise NotFoundError(f"There is no model service {name} in {self._place()}{near(name, names) or '.'}", hint)
-
-    async def snapshot(self, name: str) -> Snapshot:
-        """One model service with its pods and events."""
-        service = await self.get(name)
-        with self.errors():
-            pods = await self.pods(name)
-            names = {name} | {pod["metadata"]["name"] for pod in pods}
-            events = [event for event in await self._items(EVENT, self.namespace) if _about(event) in names]
-        return Snapshot(service, pods, events)
-
-    async def pods(self, name: str) -> Manifests:
-        """The pods of one model service, by name."""
-        with self.errors():
-            found = await self._items(POD, self.namespace, labels=f"{SELECTOR}={name}")
-        return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
-
-    async def find(self, name: str) -> Manifest | None:
-        """One model service, None where there is none; `NotFoundError` when the platform is not installed."""
-        with self.errors():
-            found = await self._items(MODEL_SERVICE, self.namespace, fields=f"metadata.name={name}")
-        return found[0] if found else None
-
-    async def apply(self, manifest: Manifest, *, force: bool = False, dry_run: bool = False) -> Manifest:
-        """Creates or changes a model service by server-side apply; with `dry_run` the server only tries.
-
-        `ConflictError` when another manager owns a field with another value, unless `force` takes it over.
+        Does not wait: see `wait`. `push` a local model first, with `slipway.client.push` or `slipway push`.
         """
-        with self.errors():
-            return await self.api.apply(MODEL_SERVICE, manifest, manager=FIELD_MANAGER, force=force, dry_run=dry_run)
+        from slipway.client.change import deployed
+        from slipway.client.manifest import Wish, check_manifest, keep, model_service
+        from slipway.client.names import check_name
 
-    async def watch(self, name: str) -> AsyncIterator[Snapshot]:
-        """The model service now, and after each change of it or of its pods, every 5 s at least, until it is gone.
+        check_name(name)
+        existing = await self.find(name)
+        wish = keep(Wish(name, uri, model_format, minimum, maximum), existing)
+        manifest = check_manifest(deployed(existing, model_service(wish, self.namespace)), name)
+        return await self.apply(manifest, force=force, dry_run=dry_run)
 
-        A lost connection is taken up again; raises what `snapshot` raises.
+    async def wait(self, name: str, seconds: float = 300.0) -> Manifest:
+        """The model service, once it answers with its newest revision.
+
+        `FailedError` when waiting cannot help, with the kubelet's words; `WaitTimeoutError` after `seconds`.
         """
-        changed = asyncio.Event()
-        triggers = [
-            asyncio.create_task(self._trigger(changed, MODEL_SERVICE, fields=f"metadata.name={name}")),
-            asyncio.create_task(self._trigger(changed, POD, labels=f"{SELECTOR}={name}")),
-        ]
-        try:
-            while True:
-                changed.clear()
-                yield await self.snapshot(name)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), _REREAD)
-        finally:
-            for trigger in triggers:
-                trigger.cancel()
-            await asyncio.gather(*triggers, return_exceptions=True)
+        from slipway.client.wait import wait_ready
 
-    async def _trigger(
-        self, changed: asyncio.Event, kind: Kind, *, labels: str | None = None, fields: str | None = None
-    ) -> None:
-        """Sets the event at each change, for ever. What changed is read afresh, so that a lost event loses nothing."""
-        while True:
-            with suppress(kit.ApiError, kit.Unreachable):
-                async for _ in self.api.watch(kind, self.namespace, labels=labels, fields=fields):
-                    changed.set()
-            await asyncio.sleep(_RECONNECT)
+        return await wait_ready(self, name, seconds, lambda _: None)
 
-    async def delete(self, name: str) -> None:
-        """Deletes one model service; Kubernetes deletes what belongs to it."""
+    async def rollout_status(self, name: str, seconds: float = 300.0) -> Manifest:
+        """As `wait`, and `PausedError` once the rollout has waited for a minute for something, such as room."""
+        from slipway.client.wait import PATIENCE, wait_ready
+
+        return await wait_ready(self, name, seconds, lambda _: None, patience=PATIENCE)
+
+    async def scale(
+        self,
+        name: str,
+        *,
+        minimum: int | None = None,
+        maximum: int | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Manifest:
+        """Another number of replicas (both the same), or another range; None stays as it is. Does not wait."""
+        from slipway.client import rollout
+
+        wish = Scale(minimum, maximum)
+        return await rollout.scale(self, await self.get(name), wish, force=force, dry_run=dry_run)
+
+    async def revisions(self, name: str) -> Sequence[Revision]:
+        """The revisions that are kept, oldest first."""
+        from slipway.client import rollout
+
+        return (await rollout.history(self, name)).revisions
+
+    async def undo(
+        self, name: str, revision: int | None = None, *, force: bool = False, dry_run: bool = False
+    ) -> Manifest:
+        """Goes back to a revision by its number, or to the one before. Does not wait."""
+        from slipway.client import rollout
+
+        past = await rollout.history(self, name)
+        return await rollout.undo(self, past, past.number(revision), force=force, dry_run=dry_run)
+
+    async def restart(self, name: str, *, dry_run: bool = False) -> Manifest:
+        """Has all pods replaced, a few at a time. Does not wait."""
+        from slipway.client import rollout
+
+        return await rollout.restart(self, await self.get(name), dry_run=dry_run)
+
+    async def predict(self, name: str, data: Any = None) -> Any:
+        """The model's answer to JSON data, through the API server; without data an example of what to ask.
+
+        A request of the Open Inference Protocol V2 goes to `/v2/models/NAME/infer`, everything else to `/predict`.
+        """
+        from slipway.client.predict import ask_api, question
+
         service = await self.get(name)
+        ask = question(name, None if data is None else json.dumps(data))
         with self.errors():
-            await self.api.delete(MODEL_SERVICE, name, self.namespace, uid=service["metadata"].get("uid"))
-
-    async def _items(
-        self, kind: Kind, namespace: str | None, *, labels: str | None = None, fields: str | None = None
-    ) -> Manifests:
-        """All pages of a list."""
-        items: Manifests = []
-        token: str | None = None
+            body = await ask_api(self.api, service["metadata"].get("namespace", self.namespace), name, ask)
         try:
-            while True:
-                page = await self.api.list(kind, namespace, labels=labels, fields=fields, limit=_PAGE, continue_=token)
-                items += page.items
-                token = page.continue_
-                if not token:
-                    return items
-        except kit.NotFound as error:  # a list is only absent when its kind is
-            if kind is not MODEL_SERVICE:
-                raise
-            raise NotFoundError(f"The platform is not installed on {self.context}.", _NOT_INSTALLED) from error
+            return json.loads(body)
+        except ValueError:
+            raise FailedError(
+                f"{name} answered with something that is not JSON.", f"Read `slipway logs {name}`."
+            ) from None
 
-    def _place(self) -> str:
-        return f"namespace {self.namespace} of {self.context}"
+    async def events(self, name: str) -> Manifests:
+        """The events about one model service and its pods."""
+        return (await self.snapshot(name)).events
 
-    @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Turns the errors of the kit's client into sentences about this cluster."""
-        with translated(self.context):
-            yield
+    def logs(
+        self, name: str, *, following: bool = False, previous: bool = False, tail: int | None = None
+    ) -> AsyncGenerator[Line]:
+        """The logs of all replicas, across restarts; with `following` without end. `tail`: last lines of each."""
+        from slipway.client.logs import LogQuery, follow, logs
 
+        query = LogQuery(previous=previous, tail=tail)
+        return follow(self, name, query) if following else logs(self, name, query)
 
-def _about(event: Manifest) -> str:
-    return str(event.get("involvedObject", {}).get("name", ""))
+    def port_forward(
+        self, name: str, local: int = 0, remote: int | None = None, report: Report | None = None
+    ) -> AbstractAsyncContextManager[Forward]:
+        """A local port, any free one by default, that leads to a ready pod while the block runs; its `port` is it."""
+        from slipway.client import forward
+
+        return forward.forward(self, name, forward.Ports(local, remote), forward.silent if report is None else report)

@@ -5,6 +5,7 @@
      ├─ RefusedError         the API server refused the object
      ├─ FailedError          it cannot succeed by waiting
      ├─ WaitTimeoutError     not ready yet; it goes on without us
+     ├─ PausedError          it waits for something that is not ours to give, such as room on a node
      ├─ NotFoundError        no such object, context, cluster, or kind (the platform is not installed)
      ├─ ForbiddenError       not authenticated, or not allowed
      ├─ UnreachableError     no API server answered
@@ -15,6 +16,7 @@ Every error has a message of one sentence (what, where, why) and a hint: what to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -24,6 +26,9 @@ from slipway.kit import client as kit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_HOLDER = re.compile(r'conflict with "([^"]+)"')
 
 
 class SlipwayError(Exception):
@@ -49,6 +54,10 @@ class FailedError(SlipwayError):
 
 class WaitTimeoutError(SlipwayError):
     """The time to wait is over; the work goes on."""
+
+
+class PausedError(SlipwayError):
+    """The work waits for something that is not ours to give; it goes on when that is there."""
 
 
 class NotFoundError(SlipwayError):
@@ -97,12 +106,21 @@ def _translate(error: kit.ApiError, context: str) -> SlipwayError:
         case kit.NotFound():
             return NotFoundError(_sentence(error))
         case kit.Conflict() | kit.AlreadyExists():
-            return ConflictError(_sentence(error), "Look at it with `kubectl get -o yaml --show-managed-fields`.")
+            return _conflict(error)
         case kit.Invalid():
             fields = "; ".join(f"{path}: {problem}" for path, problem in error.causes)
-            return RefusedError(f"{context} refused the object: {fields or _sentence(error)}", "Nothing changed.")
+            return RefusedError(f"{context} refused the object: {fields or _sentence(error)}", "Nothing was changed.")
         case _:
             return FailedError(f"{context} answered {error.status} {error.reason}: {_sentence(error)}")
+
+
+def _conflict(error: kit.ApiError) -> ConflictError:
+    """Which fields are whose, where the API server says it, as it does of an apply."""
+    held = [(path, found[1]) for path, says in error.causes if (found := _HOLDER.search(says))]
+    if not held:
+        return ConflictError(_sentence(error), "Look at it with `kubectl get -o yaml --show-managed-fields`.")
+    fields = "; ".join(f"{path.removeprefix('.')} is managed by {manager}" for path, manager in held)
+    return ConflictError(f"{fields}.", "Change it there, or take it over with --force-conflicts. Nothing was changed.")
 
 
 def _sentence(error: Exception) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from slipway.client.client import AsyncClient
+from slipway.client.connection import Connection
 from slipway.client.errors import UnreachableError
 from slipway.kit.client import ApiError, Forbidden
 from slipway.kit.objects import POD
@@ -35,7 +35,7 @@ class LogQuery:
     tail: int | None = None
 
 
-async def logs(client: AsyncClient, name: str, query: LogQuery) -> AsyncIterator[Line]:
+async def logs(client: Connection, name: str, query: LogQuery) -> AsyncGenerator[Line]:
     """What is there now, pod by pod; the last words of a restarted container come first."""
     for pod in await client.pods(name):
         if _restarts(pod):
@@ -54,7 +54,7 @@ class _Seen:
     stamp: str = ""
 
 
-async def follow(client: AsyncClient, name: str, query: LogQuery) -> AsyncIterator[Line]:
+async def follow(client: Connection, name: str, query: LogQuery) -> AsyncGenerator[Line]:
     """What is there now and what comes, of pods that come, too, without end. A lost connection loses no line."""
     seen: dict[str, _Seen] = {}
     while True:
@@ -65,7 +65,7 @@ async def follow(client: AsyncClient, name: str, query: LogQuery) -> AsyncIterat
         await asyncio.sleep(_INTERVAL)
 
 
-async def _news(client: AsyncClient, pod: dict[str, Any], query: LogQuery, seen: _Seen) -> AsyncIterator[Line]:
+async def _news(client: Connection, pod: dict[str, Any], query: LogQuery, seen: _Seen) -> AsyncGenerator[Line]:
     """The lines of a pod that were not shown yet: the rest of a container that was restarted, then its successor's."""
     wanted: dict[str, Any] = {"sinceTime": seen.stamp} if seen.stamp else {"tailLines": query.tail}
     restarted = _restarts(pod) > seen.restarts
@@ -78,7 +78,7 @@ async def _news(client: AsyncClient, pod: dict[str, Any], query: LogQuery, seen:
                 yield Line(_name(pod), text, previous=previous)
 
 
-async def _fetch(client: AsyncClient, pod: dict[str, Any], wanted: dict[str, Any]) -> list[tuple[str, str]]:
+async def _fetch(client: Connection, pod: dict[str, Any], wanted: dict[str, Any]) -> list[tuple[str, str]]:
     """Timestamps and lines of one container; none while it has no log, as before its start or after its clean-up."""
     query = {"container": CONTAINER, "timestamps": "true"} | {
         key: value for key, value in wanted.items() if value is not None

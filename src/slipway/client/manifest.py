@@ -71,26 +71,23 @@ def replica_range(replicas: int | None, minimum: int | None, maximum: int | None
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """The one valid ModelService of a YAML or JSON file; `InvalidInputError` says line and field of what is wrong."""
-    import yaml  # noqa: PLC0415  # a tenth of a second that most commands do not need
+    from slipway.api.document import MOST_CHARACTERS, Unreadable, read  # noqa: PLC0415  # most commands need no YAML
 
     try:
-        text = path.read_text(encoding="utf-8")
-        nodes = [node for node in yaml.compose_all(text, yaml.SafeLoader) if node is not None]
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+        with path.open(encoding="utf-8") as file:
+            documents = read(file.read(MOST_CHARACTERS + 1))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InvalidInputError(f"{path}: cannot be read: {reason}.", "Name a file with a ModelService.") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise InvalidInputError(f"{path}{where}: not YAML: {problem}.", "Correct the file.") from error
+    except Unreadable as error:
+        where = f":{error.line}:{error.column}" if error.line else ""
+        raise InvalidInputError(f"{path}{where}: {error.message}; {error.hint}.", "Nothing was sent.") from error
     if len(documents) != 1:
         raise InvalidInputError(
             f"{path}: has {len(documents)} objects; one ModelService is expected.",
             "Apply several with `kubectl apply -f`.",
         )
-    return check_manifest(documents[0], str(path), nodes[0])
+    return check_manifest(documents[0].value, str(path), documents[0].node)
 
 
 def check_manifest(manifest: Any, source: str, node: Node | None = None) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.client.client import AsyncClient
+from slipway.client.connection import Connection
 from slipway.client.errors import NotFoundError
 from slipway.kit.objects import DEPLOYMENT, Manifest
 from slipway.views.conditions import condition
 
 NAMESPACES = ("slipway-system", "envoy-gateway-system")
+OPERATOR = "slipway-operator"
 _VERSION = "app.kubernetes.io/version"
 
 
@@ -40,7 +41,7 @@ class PlatformState:
     services: tuple[Manifest, ...]
 
 
-async def platform_state(client: AsyncClient) -> PlatformState:
+async def platform_state(client: Connection) -> PlatformState:
     """Reads it; the parts are known even where the API of model services is missing."""
     with client.errors():
         pages = [await client.api.list(DEPLOYMENT, namespace) for namespace in NAMESPACES]
@@ -49,6 +50,31 @@ async def platform_state(client: AsyncClient) -> PlatformState:
         return PlatformState(True, parts, tuple(await client.list(all_namespaces=True)))
     except NotFoundError:
         return PlatformState(False, parts, ())
+
+
+async def operator_version(client: Connection) -> str:
+    """The version of the operator, empty where there is none."""
+    with client.errors():
+        page = await client.api.list(DEPLOYMENT, NAMESPACES[0])
+    return next((_part(item).version for item in page.items if item["metadata"]["name"] == OPERATOR), "")
+
+
+def skew(command: str, operator: str) -> str:
+    """What a difference of versions means, in a sentence; empty where they fit: the same but for the patch."""
+    ours, theirs = _minor(command), _minor(operator)
+    if not operator or ours is None or theirs is None or ours == theirs:
+        return ""
+    if theirs < ours:
+        return (
+            f"The operator, {operator}, is older than the command, {command}: it refuses new fields. Run `slipway up`."
+        )
+    return f"The command, {command}, is older than the operator, {operator}: it does not show all. Install {operator}."
+
+
+def _minor(version: str) -> tuple[int, int] | None:
+    """Major and minor number, None where it is no version."""
+    numbers = version.removeprefix("v").split(".")[:2]
+    return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 and all(map(str.isdecimal, numbers)) else None  # noqa: PLR2004
 
 
 def _part(deployment: dict[str, Any]) -> Part:

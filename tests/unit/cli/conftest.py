@@ -1,5 +1,6 @@
 import json
 import threading
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -7,12 +8,17 @@ import yaml
 from typer.testing import CliRunner
 
 from slipway.cli.app import app
+from slipway.kit.objects import MODEL_SERVICE
+from slipway.kit.testing.http import serving
+
+OWN = ("CONFIG", "CONTEXT", "NAMESPACE", "OUTPUT", "REGISTRY")
+VARIABLES = ("XDG_CONFIG_HOME", *(f"SLIPWAY_{name}" for name in OWN))
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A user with nothing: no kubeconfig, no local cluster, no proxy."""
-    for variable in ("KUBECONFIG", "SLIPWAY_HOME", "XDG_DATA_HOME", "NO_COLOR"):
+    for variable in ("KUBECONFIG", "SLIPWAY_HOME", "XDG_DATA_HOME", "NO_COLOR", *VARIABLES):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "slipway"))
@@ -110,3 +116,33 @@ def api(home, write_kubeconfig, monkeypatch):
         yield answers
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def cluster(home, write_kubeconfig, monkeypatch):
+    """The current context's API server, in memory, which behaves as a real one; an operator that is content at once."""
+    with serving() as served:
+        served.do(setattr, served.server, "default", content)
+        config = write_kubeconfig(home / "config", served.url, "prod", namespace="ml")
+        monkeypatch.setenv("KUBECONFIG", str(config))
+        yield served
+
+
+def content(kind, manifest):
+    """What an operator would make of a model service: ready, in a revision that follows from its pods' template."""
+    if kind is not MODEL_SERVICE or "paused" in manifest["metadata"].get("labels", {}):
+        return
+    template = [manifest["spec"].get("model"), manifest["spec"].get("server")]
+    template.append(manifest["metadata"].get("annotations", {}).get("slipway.dev/restarted-at"))
+    revision = f"{zlib.crc32(json.dumps(template, sort_keys=True).encode()):08x}"
+    since = {"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1000, "message": ""}
+    count = manifest["spec"].get("scaling", {}).get("min", 1)
+    manifest["status"] = {
+        "conditions": [
+            {"type": "Ready", "status": "True", "reason": "Serving", **since},
+            {"type": "Progressing", "status": "False", "reason": "RolloutComplete", **since},
+        ],
+        "revision": revision,
+        "replicas": count,
+        "readyReplicas": count,
+    }

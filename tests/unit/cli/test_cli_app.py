@@ -9,7 +9,7 @@ from slipway.cli.app import COMMANDS, hoist
 
 
 def test_version(slipway):
-    for arguments in (["--version"], ["version"], ["--debug", "--version"]):
+    for arguments in (["--version"], ["--debug", "--version"]):
         result = slipway(*arguments)
         assert (result.exit_code, result.stdout) == (0, "slipway 0.1.0\n")
 
@@ -21,6 +21,16 @@ def test_version_imports_nothing_slow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "slipway 0.1.0\n[]\n"
+
+
+def test_a_list_imports_only_what_it_needs(cluster):
+    code = (
+        "import sys; sys.argv = ['slipway', 'list', '-o', 'name']; from slipway.cli.main import main; main();"
+        "slow = {'rich', 'wsproto', 'cryptography', 'slipway.client.sync', 'slipway.client.forward'};"
+        "print(sorted(slow & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_help_lists_every_command_without_importing_them():
@@ -69,6 +79,7 @@ def test_options_may_come_before_the_command():
     assert hoist(["--context", "c", "-n", "ml", "list", "-A"]) == ["list", "--context", "c", "-n", "ml", "-A"]
     assert hoist(["--context=c", "list"]) == ["list", "--context=c"]
     assert hoist(["list", "--debug"]) == ["--debug", "list"]
+    assert hoist(["list", "--plain", "--debug"]) == ["--debug", "--plain", "list"]
     assert hoist(["predict", "iris", "--", "--debug"]) == ["predict", "iris", "--", "--debug"]
 
 

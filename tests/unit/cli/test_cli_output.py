@@ -68,6 +68,7 @@ def test_a_failed_step_stays_visible_and_fails():
         (client.WaitTimeoutError("x", "y"), 3),
         (client.NotFoundError("x", "y"), 4),
         (client.ForbiddenError("x", "y"), 5),
+        (client.PausedError("x", "y"), 6),
         (client.UnreachableError("x", "y"), 7),
         (client.ConflictError("x", "y"), 8),
         (ClusterError("x", "y"), 1),

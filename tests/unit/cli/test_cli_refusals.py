@@ -58,7 +58,7 @@ def test_pickle_without_permission(refused, home):
 
 
 def test_unknown_uri(refused):
-    assert "spec.model.uri" in refused("deploy", "iris", "s3://bucket/model")
+    assert "spec.model.uri" in refused("deploy", "iris", "ftp://host/model")
 
 
 def test_no_registry_for_a_model(refused, home):

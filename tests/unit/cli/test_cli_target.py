@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from slipway.cli.target import Target, Where, forget, record, resolve
 from slipway.client.errors import NotFoundError
+from slipway.client.target import Target, Where, forget, record, resolve
 
 LOCAL = "https://172.30.0.11:6443"
 REMOTE = "https://10.0.0.4:6443"

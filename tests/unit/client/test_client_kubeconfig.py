@@ -50,7 +50,7 @@ def test_missing_file(tmp_path):
         kubeconfig.read(tmp_path / "none")
 
 
-@pytest.mark.parametrize(("content", "says"), [(b"a: [", ":1: not YAML"), (b"- x", "a mapping"), (b"\xff", "be read")])
+@pytest.mark.parametrize(("content", "says"), [(b"a: [", ": not YAML"), (b"- x", "a mapping"), (b"\xff", "be read")])
 def test_what_is_no_kubeconfig(tmp_path, content, says):
     file = tmp_path / "config"
     file.write_bytes(content)

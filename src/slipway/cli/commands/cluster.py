@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from slipway.cli import output, target
+from slipway.cli import output
 from slipway.cli.options import Format, Output
 from slipway.cli.terminal import progress, say
+from slipway.client import target
 from slipway.client.errors import NotFoundError, near
 from slipway.cluster import binaries, images, lifecycle
 from slipway.cluster.paths import clusters as clusters_directory
@@ -44,15 +45,21 @@ def prepare() -> None:
 def create(
     name: Annotated[str, typer.Argument(help="The cluster's name.")] = "slipway",
     nodes: Annotated[int, typer.Option("--nodes", min=1, max=lifecycle.MOST_NODES, help="How many nodes.")] = 1,
+    *,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Write down what the platform's service accounts ask of the API server.")
+    ] = False,
 ) -> None:
     """Create a cluster, or finish an interrupted creation."""
-    cluster = lifecycle.create(name, nodes, progress())
+    cluster = lifecycle.create(name, nodes, progress(), audit=audit)
+    for file in cluster.audit_logs:
+        say(f"Audit log: {file}")
     say(f"Cluster {name} is ready. Install the platform on it: slipway up --name {name}")
     output.line(cluster.context)
 
 
 @app.command("list")
-def list_(out: Output = Format.TABLE) -> None:
+def list_(out: Output) -> None:
     """List the clusters of this machine."""
     rows = [_summary(cluster) for cluster in lifecycle.clusters()]
     if out in {Format.JSON, Format.YAML}:
@@ -78,7 +85,7 @@ def _summary(cluster: lifecycle.Cluster) -> dict[str, str]:
 
 
 @app.command()
-def status(name: ClusterName, out: Output = Format.TABLE) -> None:
+def status(name: ClusterName, out: Output) -> None:
     """Show a cluster's nodes and components. Exit code 1 when something is not running."""
     find(name)
     facts = lifecycle.status(name)

@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from slipway.api.duration import parse_duration
-from slipway.cli import output
-from slipway.cli.commands.list import table
 from slipway.cli.options import (
     AllowPickle,
     ContextName,
-    Format,
+    DryRun,
+    Force,
     KubeconfigFile,
     ModelFormat,
     Namespace,
     Output,
     RegistryAddress,
+    Timeout,
+    Wait,
 )
 from slipway.cli.registry import registry_of
 from slipway.cli.session import announce, connected, run
-from slipway.cli.target import Target, Where, resolve
-from slipway.cli.terminal import progress, reporter, say
+from slipway.cli.terminal import progress, say
+from slipway.cli.writing import How, finish, seconds, show, warn
+from slipway.client.change import deployed
 from slipway.client.errors import InvalidInputError
 from slipway.client.manifest import Wish, check_manifest, keep, model_service, read_manifest, replica_range
 from slipway.client.model import check_format, check_model
 from slipway.client.names import check_name
 from slipway.client.push import Upload, prepare
-from slipway.client.wait import wait_ready
+from slipway.client.target import Target, Where, resolve
 from slipway.kit.objects import Manifest
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-
-@dataclass(frozen=True, slots=True)
-class _How:
-    """What to do besides applying. `seconds` to wait, None not to."""
-
-    seconds: float | None
-    dry_run: bool
-    force: bool
 
 
 @app.command()
@@ -64,11 +55,11 @@ def deploy(
     model_format: ModelFormat = None,
     allow_pickle: AllowPickle = False,
     registry: RegistryAddress = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it answers.")] = True,
-    timeout: Annotated[str, typer.Option(help="How long to wait, with a unit: 90s, 10m.")] = "5m",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force-conflicts", help="Take over fields that others manage.")] = False,
-    out: Output = Format.TABLE,
+    wait: Wait = True,
+    timeout: Timeout = "5m",
+    dry_run: DryRun = False,
+    force: Force = False,
+    out: Output,
     context: ContextName = None,
     kubeconfig: KubeconfigFile = None,
     namespace: Namespace = None,
@@ -78,7 +69,7 @@ def deploy(
     slipway deploy iris ./model.onnx --replicas 3, or slipway deploy -f service.yaml
     """
     low, high = replica_range(replicas, minimum, maximum)
-    how = _How(_seconds(timeout) if wait else None, dry_run, force)
+    how = How(seconds(timeout) if wait else None, dry_run, force)
     where = Where(context, kubeconfig, namespace)
     if file is not None:
         if any(said is not None for said in (name, source, low, high, model_format)):
@@ -90,22 +81,10 @@ def deploy(
     else:
         wish = Wish(check_name(name), source, model_format, low, high, allow_pickle)
         applied = _deploy_model(wish, where, registry, how)
-    if out is Format.NAME:
-        output.line(f"modelservice/{applied['metadata']['name']}")
-    elif out in {Format.JSON, Format.YAML}:
-        output.document(output.without_managers(applied), out)
-    else:
-        table([applied], wide=out is Format.WIDE)
+    show(applied, out)
 
 
-def _seconds(duration: str) -> float:
-    try:
-        return parse_duration(duration)
-    except ValueError:
-        raise InvalidInputError(f"--timeout {duration} is not a duration.", "Write it with a unit: 90s, 10m.") from None
-
-
-def _deploy_file(file: Path, where: Where, how: _How) -> Manifest:
+def _deploy_file(file: Path, where: Where, how: How) -> Manifest:
     """Applies a file's ModelService, in the namespace that the file and the command line agree on."""
     manifest = read_manifest(file)
     said = manifest["metadata"].get("namespace")
@@ -117,7 +96,7 @@ def _deploy_file(file: Path, where: Where, how: _How) -> Manifest:
     return _carry_out(target, manifest["metadata"]["name"], lambda _: manifest, how)
 
 
-def _deploy_model(wish: Wish, where: Where, registry: str | None, how: _How) -> Manifest:
+def _deploy_model(wish: Wish, where: Where, registry: str | None, how: How) -> Manifest:
     """From a model to its service."""
     if "://" in wish.uri:
         check_format(wish.format)
@@ -129,7 +108,8 @@ def _deploy_model(wish: Wish, where: Where, registry: str | None, how: _How) -> 
         wish = replace(wish, uri=upload.uri, format=model.format)
 
     def build(existing: Manifest | None) -> Manifest:
-        return check_manifest(model_service(keep(wish, existing), target.namespace), wish.name)
+        said = model_service(keep(wish, existing), target.namespace)
+        return check_manifest(deployed(existing, said), wish.name)
 
     build(None)  # what is wrong with it is said before the cluster is asked
     return _carry_out(target, wish.name, build, how, upload)
@@ -139,7 +119,7 @@ Build = Callable[[Manifest | None], Manifest]
 """The manifest to apply, given the service that exists."""
 
 
-def _carry_out(target: Target, name: str, build: Build, how: _How, upload: Upload | None = None) -> Manifest:
+def _carry_out(target: Target, name: str, build: Build, how: How, upload: Upload | None = None) -> Manifest:
     """Has the API server check it, stores the model, applies, waits: so a refusal leaves nothing behind."""
     announce(target, "Deploying", name)
     manifest, checked = run(_check(target, name, build, how))
@@ -151,23 +131,16 @@ def _carry_out(target: Target, name: str, build: Build, how: _How, upload: Uploa
     return run(_apply(target, manifest, how))
 
 
-async def _check(target: Target, name: str, build: Build, how: _How) -> tuple[Manifest, Manifest]:
+async def _check(target: Target, name: str, build: Build, how: How) -> tuple[Manifest, Manifest]:
     """The manifest, and what the API server would make of it."""
     async with connected(target) as client:
-        manifest = build(await client.find(name))
+        existing = await client.find(name)
+        if existing:
+            warn(existing)
+        manifest = build(existing)
         return manifest, await client.apply(manifest, force=how.force, dry_run=True)
 
 
-async def _apply(target: Target, manifest: Manifest, how: _How) -> Manifest:
-    name = manifest["metadata"]["name"]
+async def _apply(target: Target, manifest: Manifest, how: How) -> Manifest:
     async with connected(target) as client:
-        applied = await client.apply(manifest, force=how.force)
-        if how.seconds is None:
-            say(f"Applied {name}. See how far it is: slipway describe {name}")
-            return applied
-        try:
-            with progress().step(f"Waiting until {name} answers") as step:
-                return await wait_ready(client, name, how.seconds, reporter(step))
-        except asyncio.CancelledError:
-            say(f"Detached: {name} goes on without us. Return with: slipway describe {name}")
-            raise
+        return await finish(client, await client.apply(manifest, force=how.force), how)

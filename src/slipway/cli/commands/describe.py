@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 import typer
 
 from slipway.cli import output
-from slipway.cli.options import ContextName, Format, KubeconfigFile, Name, Namespace, Output
+from slipway.cli.options import ContextName, Format, KubeconfigFile, Name, Namespace, Output, Watch
 from slipway.cli.session import connected, run
-from slipway.cli.target import Target, Where, resolve
-from slipway.client.client import Snapshot
+from slipway.client.connection import Snapshot
+from slipway.client.target import Target, Where, resolve
+from slipway.client.wait import sentence
 from slipway.views import modelservice
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -20,18 +21,22 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def show(
     name: Name,
     *,
-    out: Output = Format.TABLE,
+    watching: Watch = False,
+    out: Output,
     context: ContextName = None,
     kubeconfig: KubeconfigFile = None,
     namespace: Namespace = None,
 ) -> None:
     """Show one model service: conditions, pods with their reasons, events, and what to do next."""
-    snapshot = run(_read(resolve(Where(context, kubeconfig, namespace)), name))
+    target = resolve(Where(context, kubeconfig, namespace))
+    if watching:
+        run(_watch(target, name, out))
+        return
+    snapshot = run(_read(target, name))
     if out is Format.NAME:
         output.line(f"modelservice/{name}")
-    elif out in {Format.JSON, Format.YAML}:
-        items = [snapshot.service, *snapshot.pods, *snapshot.events]
-        output.document(output.object_list("v1", "List", items), out)
+    elif out.structured:
+        output.document(_document(snapshot), out)
     else:
         _print(snapshot)
 
@@ -39,6 +44,21 @@ def show(
 async def _read(target: Target, name: str) -> Snapshot:
     async with connected(target) as client:
         return await client.snapshot(name)
+
+
+async def _watch(target: Target, name: str, out: Format) -> None:
+    from slipway.cli import watching  # noqa: PLC0415  # only -w needs it
+
+    def frame(snapshot: Snapshot) -> watching.Frame:
+        said, document = f"{name}: {sentence(snapshot)}", _document(snapshot)
+        return watching.Frame(lambda: _print(snapshot), {name: said}, {f"modelservice/{name}": document})
+
+    async with connected(target) as client:
+        await watching.show(lambda: client.watch(name), frame, out)
+
+
+def _document(snapshot: Snapshot) -> dict[str, object]:
+    return output.object_list("v1", "List", [snapshot.service, *snapshot.pods, *snapshot.events])
 
 
 def _print(snapshot: Snapshot) -> None:
@@ -63,4 +83,4 @@ def _next(snapshot: Snapshot) -> str:
         case "failed":
             return f"slipway logs {name}"
         case _:
-            return f"slipway describe {name} again: it is still at work" if snapshot.pods else "slipway status"
+            return f"slipway describe {name} -w: it is still at work" if snapshot.pods else "slipway status"

@@ -8,9 +8,9 @@ import typer
 
 from slipway.cli.commands.cluster import find
 from slipway.cli.options import ContextName, KubeconfigFile
-from slipway.cli.target import Target, Where, forget, resolve
 from slipway.cli.terminal import progress, say
 from slipway.client.errors import InvalidInputError
+from slipway.client.target import Target, Where, forget, resolve
 from slipway.cluster import lifecycle, platform
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

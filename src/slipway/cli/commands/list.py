@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import typer
 
 from slipway.cli import output
-from slipway.cli.options import AllNamespaces, ContextName, Format, KubeconfigFile, Namespace, Output
+from slipway.cli.listing import cells, table
+from slipway.cli.options import AllNamespaces, ContextName, Format, KubeconfigFile, Namespace, Output, Watch
 from slipway.cli.session import connected, run
-from slipway.cli.target import Target, Where, resolve
 from slipway.cli.terminal import say
-from slipway.kit.objects import Manifest
-from slipway.views.modelservice import row, why
+from slipway.client.target import Target, Where, resolve
+from slipway.kit.objects import Manifest, key_of
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -20,20 +18,24 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def show(
     *,
-    out: Output = Format.TABLE,
+    watching: Watch = False,
+    out: Output,
     all_namespaces: AllNamespaces = False,
     context: ContextName = None,
     kubeconfig: KubeconfigFile = None,
     namespace: Namespace = None,
 ) -> None:
-    """List the model services: whether they are ready, why, how many replicas, where."""
+    """List the model services of a namespace, or of all."""
     target = resolve(Where(context, kubeconfig, namespace))
+    if watching:
+        run(_watch(target, out, all_namespaces=all_namespaces))
+        return
     found = run(_list(target, all_namespaces=all_namespaces))
     place = "any namespace" if all_namespaces else f"namespace {target.namespace}"
     if out is Format.NAME:
         for item in found:
             output.line(f"modelservice/{item['metadata']['name']}")
-    elif out in {Format.JSON, Format.YAML}:
+    elif out.structured:
         output.document(output.object_list("slipway.dev/v1alpha1", "ModelServiceList", found), out)
     elif found:
         table(found, wide=out is Format.WIDE, namespaces=all_namespaces)
@@ -46,14 +48,29 @@ async def _list(target: Target, *, all_namespaces: bool) -> list[Manifest]:
         return await client.list(all_namespaces=all_namespaces)
 
 
-def table(found: list[Manifest], *, wide: bool = False, namespaces: bool = False) -> None:
-    """Prints one line a service."""
-    now = datetime.now(UTC)
-    headers = ["NAME", "READY", "REASON", "REPLICAS", "URL", "AGE", *(["REVISION", "WHY"] if wide else [])]
-    rows = []
-    for item in found:
-        view = row(item, now=now)
-        cells = [view.name, view.ready, view.reason, view.replicas, view.url, view.age]
-        cells += [view.revision, why(item)] if wide else []
-        rows.append([view.namespace, *cells] if namespaces else cells)
-    output.table(["NAMESPACE", *headers] if namespaces else headers, rows)
+async def _watch(target: Target, out: Format, *, all_namespaces: bool) -> None:
+    from slipway.cli import watching  # noqa: PLC0415  # a list alone does not need it
+
+    wide = out is Format.WIDE
+
+    def frame(found: list[Manifest]) -> watching.Frame:
+        return watching.Frame(
+            lambda: table(found, wide=wide, namespaces=all_namespaces),
+            facts(found, wide=wide, namespaces=all_namespaces),
+            {_place(item): output.without_managers(item) for item in found},
+        )
+
+    async with connected(target) as client:
+        await watching.show(lambda: client.watch_all(all_namespaces=all_namespaces), frame, out)
+
+
+def facts(found: list[Manifest], *, wide: bool = False, namespaces: bool = False) -> dict[str, str]:
+    """A line for each service, without its age: time alone is no news."""
+    headers, rows = cells(found, wide=wide, namespaces=namespaces)
+    skip = headers.index("AGE")
+    lines = ["  ".join(cell for index, cell in enumerate(row) if cell and index != skip) for row in rows]
+    return dict(zip(map(_place, found), lines, strict=True))
+
+
+def _place(item: Manifest) -> str:
+    return f"modelservice/{key_of(item)}"

@@ -9,9 +9,9 @@ import typer
 from slipway.cli import output
 from slipway.cli.options import ContextName, KubeconfigFile, Name, Namespace
 from slipway.cli.session import connected, run
-from slipway.cli.target import Target, Where, resolve
 from slipway.cli.terminal import say
 from slipway.client.logs import LogQuery, follow, logs
+from slipway.client.target import Target, Where, resolve
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

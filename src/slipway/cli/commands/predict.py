@@ -11,11 +11,11 @@ import typer
 from slipway.cli import output
 from slipway.cli.options import ContextName, KubeconfigFile, Name, Namespace
 from slipway.cli.session import connected, run
-from slipway.cli.target import Target, Where, resolve
 from slipway.cli.terminal import say
 from slipway.client.client import AsyncClient
 from slipway.client.errors import FailedError, UnreachableError
 from slipway.client.predict import Question, Via, ask_api, ask_gateway, question
+from slipway.client.target import Target, Where, resolve
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -10,11 +10,11 @@ import typer
 from slipway.cli import output
 from slipway.cli.options import AllowPickle, ContextName, KubeconfigFile, ModelFormat, RegistryAddress
 from slipway.cli.registry import registry_of
-from slipway.cli.target import Where, resolve
 from slipway.cli.terminal import progress, say
 from slipway.client.model import check_model
 from slipway.client.names import check_name
 from slipway.client.push import prepare
+from slipway.client.target import Where, resolve
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import typer
 
 from slipway.cli import output
 from slipway.cli.commands import cluster as local
-from slipway.cli.commands.list import table
-from slipway.cli.options import ContextName, Format, KubeconfigFile, Output
+from slipway.cli.commands.list import facts as service_facts
+from slipway.cli.listing import table
+from slipway.cli.options import ContextName, Format, KubeconfigFile, Output, Watch
 from slipway.cli.session import connected, run
-from slipway.cli.target import Target, Where, resolve
 from slipway.client.platform import PlatformState, platform_state
+from slipway.client.target import Target, Where, resolve
 from slipway.cluster import lifecycle
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -21,7 +25,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def status(
     *,
-    out: Output = Format.TABLE,
+    watching: Watch = False,
+    out: Output,
     context: ContextName = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
@@ -30,14 +35,52 @@ def status(
     Exit code 1 when a component of the cluster or of the platform is not healthy.
     """
     target = resolve(Where(context, kubeconfig))
-    facts = lifecycle.status(target.cluster) if target.cluster else None
+    facts = _cluster(target)
+    if watching and (facts is None or facts.running):
+        run(_watch(target, out))
+        return
     state = None if facts and not facts.running else run(_read(target))
-    if out in {Format.JSON, Format.YAML}:
+    if out is Format.NAME:
+        output.line(target.context)
+    elif out.structured:
         output.document(_document(target, facts, state), out)
     else:
         _print(target, facts, state)
     if not _healthy(facts, state):
         raise typer.Exit(1)
+
+
+def _cluster(target: Target) -> lifecycle.ClusterStatus | None:
+    return lifecycle.status(target.cluster) if target.cluster else None
+
+
+async def _watch(target: Target, out: Format) -> None:
+    from slipway.cli import watching  # noqa: PLC0415  # only -w needs it
+
+    def frame(found: tuple[lifecycle.ClusterStatus | None, PlatformState]) -> watching.Frame:
+        document = {target.context: _document(target, *found)}
+        return watching.Frame(lambda: _print(target, *found), _facts(*found), document)
+
+    async with connected(target) as client:
+
+        async def states() -> AsyncGenerator[tuple[lifecycle.ClusterStatus | None, PlatformState]]:
+            async with aclosing(client.watch_all(all_namespaces=True)) as turns:
+                async for _ in turns:
+                    yield await asyncio.to_thread(_cluster, target), await platform_state(client)
+
+        await watching.show(states, frame, out)
+
+
+def _facts(facts: lifecycle.ClusterStatus | None, state: PlatformState) -> dict[str, str]:
+    """A line for each component, part and service."""
+    lines = {
+        f"{node.name}/{component['name']}": f"{node.name}  {component['name']}  {component['state']}"
+        for node in (facts.nodes if facts else ())
+        for component in node.components
+    }
+    for part in state.parts:
+        lines[part.name] = f"{part.namespace}  {part.name}  {part.ready}/{part.wanted} ready  {part.why}".rstrip()
+    return lines | service_facts(list(state.services), wide=True, namespaces=True)
 
 
 async def _read(target: Target) -> PlatformState:
@@ -86,7 +129,7 @@ def _document(target: Target, facts: lifecycle.ClusterStatus | None, state: Plat
         for part in (state.parts if state else ())
     ]
     return {
-        "apiVersion": "cli.slipway.dev/v1",
+        "apiVersion": output.API_VERSION,
         "kind": "Status",
         "context": target.context,
         "server": target.server,

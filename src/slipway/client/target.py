@@ -1,8 +1,8 @@
-"""Which cluster a command means.
+"""Which cluster a command, or a program, means.
 
-In this order: `--kubeconfig` and `--context`; `$KUBECONFIG`; the cluster of the last `slipway up`; a local cluster; the
-current context of `~/.kube/config`. Nothing here changes a kubeconfig: the cluster of the last `slipway up` is noted in
-a file of our own.
+In this order: `--kubeconfig` and `--context`; `$SLIPWAY_CONTEXT`; `$KUBECONFIG`; the `context` of `slipway config`; the
+cluster of the last `slipway up`; a local cluster; the current context of `~/.kube/config`. Nothing here changes a
+kubeconfig: the cluster of the last `slipway up` is noted in a file of our own.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.client import kubeconfig
+from slipway.client import kubeconfig, settings
 from slipway.client.errors import NotFoundError, SlipwayError, near
+from slipway.client.home import clusters, home
 from slipway.client.kubeconfig import Context
-from slipway.cluster import paths
 
 LOCAL_PREFIX = "slipway-"
 
@@ -46,7 +46,8 @@ def resolve(where: Where) -> Target:
     context = _choose(where)
     file = context.kubeconfig.resolve()
     cluster = next((name for name, local in local_kubeconfigs().items() if local.resolve() == file), None)
-    return Target(context.kubeconfig, context.name, context.server, where.namespace or context.namespace, cluster)
+    namespace = where.namespace or settings.value("namespace") or context.namespace
+    return Target(context.kubeconfig, context.name, context.server, namespace, cluster)
 
 
 def record(target: Target) -> None:
@@ -65,13 +66,22 @@ def forget(context: str) -> None:
         _file().unlink(missing_ok=True)
 
 
+def known_contexts() -> list[str]:
+    """The names of all contexts: of local clusters, and of the user's own files."""
+    names = {LOCAL_PREFIX + name for name in local_kubeconfigs()}
+    return sorted(names.union(*(config.contexts for config in _users())))
+
+
 def _choose(where: Where) -> Context:
+    named = where.context or settings.from_environment("context")
     if where.kubeconfig:
-        return kubeconfig.read(where.kubeconfig).context(where.context)
-    if where.context:
-        return _named(where.context)
+        return kubeconfig.read(where.kubeconfig).context(named)
+    if named:
+        return _named(named)
     if found := os.environ.get("KUBECONFIG"):
         return _current(_files(found), found)
+    if chosen := settings.read().get("context"):
+        return _named(chosen)
     return _recorded() or _default()
 
 
@@ -90,7 +100,7 @@ def _default() -> Context:
 
 def local_kubeconfigs() -> dict[str, Path]:
     """The kubeconfig of each local cluster, by its name. Reads no more than a directory: every command waits for it."""
-    return {file.parent.name: file for file in sorted(paths.clusters().glob("*/kubeconfig"))}
+    return {file.parent.name: file for file in sorted(clusters().glob("*/kubeconfig"))}
 
 
 def _named(name: str) -> Context:
@@ -140,7 +150,7 @@ def _only(locals_: dict[str, Path]) -> str:
 
 
 def _file() -> Path:
-    return paths.home() / "target.json"
+    return home() / "target.json"
 
 
 def _recorded() -> Context | None:
