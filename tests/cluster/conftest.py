@@ -19,6 +19,11 @@ from slipway.progress import LineProgress
 from .tools import kubectl, slipway
 
 
+def pytest_collection_modifyitems(items):
+    """Rights are compared with the calls of the whole run, so they come last."""
+    items.sort(key=lambda item: item.path.name == "test_rights.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home():
     """State of the tests alone; the cache of programs and images is the machine's."""
@@ -32,8 +37,8 @@ def home():
 
 @pytest.fixture(scope="session")
 def cluster(home):
-    """A cluster of one node, without the platform."""
-    lifecycle.create("test", 1, LineProgress())
+    """A cluster of one node, without the platform, whose API server writes down what the platform asks of it."""
+    lifecycle.create("test", 1, LineProgress(), audit=True)
     return lifecycle.find("test")
 
 

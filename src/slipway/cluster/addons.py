@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from slipway.cluster.layout import DNS_ADDRESS, REGISTRY_PORT, Node
+from slipway.cluster.layout import DNS_ADDRESS, PLATFORM_NAMESPACE, REGISTRY_PORT, Node
 
 Object = tuple[str, dict[str, Any]]
 """The path of an object, and the object."""
@@ -16,11 +16,11 @@ RBAC = "rbac.authorization.k8s.io"
 def addons(node: Node, ca: bytes) -> list[Object]:
     """The objects, in the order in which they can be applied."""
     return [
-        _core("namespaces", "", _named("Namespace", "slipway-system")),
+        _core("namespaces", "", _named("Namespace", PLATFORM_NAMESPACE)),
         *_access(),
         *_service(node, "kube-system", "kube-dns", DNS_ADDRESS, [("dns", "UDP", 53, 53), ("dns-tcp", "TCP", 53, 53)]),
         *_service(node, "kube-system", "metrics-server", None, [("https", "TCP", 443, 4443)]),
-        *_service(node, "slipway-system", "registry", None, [("https", "TCP", REGISTRY_PORT, REGISTRY_PORT)]),
+        *_service(node, PLATFORM_NAMESPACE, "registry", None, [("https", "TCP", REGISTRY_PORT, REGISTRY_PORT)]),
         _metrics_api(ca),
     ]
 

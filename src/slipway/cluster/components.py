@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from slipway.cluster import audit
 from slipway.cluster.config import local_api_url
 from slipway.cluster.layout import API_PORT, SERVICE_NETWORK, Layout, Node
 
@@ -35,7 +36,7 @@ def components(layout: Layout, node: Node, etc: Path) -> list[Component]:
         return workers
     return [
         _etcd(etc),
-        _api_server(node, etc),
+        _api_server(layout, node, etc),
         _registry(etc),
         *workers,
         *_managers(layout, etc),
@@ -87,7 +88,7 @@ def _etcd(etc: Path) -> Component:
     )
 
 
-def _api_server(node: Node, etc: Path) -> Component:
+def _api_server(layout: Layout, node: Node, etc: Path) -> Component:
     return _component(
         "kube-apiserver",
         After.NODE,
@@ -124,7 +125,19 @@ def _api_server(node: Node, etc: Path) -> Component:
         "--default-not-ready-toleration-seconds=20",
         "--default-unreachable-toleration-seconds=20",
         "--allow-privileged=true",
+        *(_audit(etc) if layout.audit else []),
     )
+
+
+def _audit(etc: Path) -> list[str]:
+    """Written before the answer is sent, so that the log is never behind what was done."""
+    return [
+        f"--audit-policy-file={etc}/{audit.POLICY_FILE}",
+        f"--audit-log-path=/var/log/{audit.LOG}",
+        "--audit-log-mode=blocking",
+        f"--audit-log-maxsize={audit.MEGABYTES}",
+        f"--audit-log-maxbackup={audit.FULL_ONES}",
+    ]
 
 
 def _managers(layout: Layout, etc: Path) -> list[Component]:

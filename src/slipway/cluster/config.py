@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from slipway.cluster import audit
 from slipway.cluster.layout import (
     API_PORT,
     DNS_ADDRESS,
@@ -34,6 +35,8 @@ def files(layout: Layout, node: Node, etc: Path, *, snapshotter: str, resolvers:
     if node.control_plane:
         content["Corefile"] = corefile(node, etc, resolvers)
         content["registry.yaml"] = _json(registry(node, etc))
+        if layout.audit:
+            content[audit.POLICY_FILE] = _json(audit.policy())
     return content
 
 

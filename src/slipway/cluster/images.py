@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from slipway.cluster.lifecycle import RegistryAccess
 
 PAUSE, OPERATOR, SERVING = "slipway/pause", "slipway/operator", "slipway/serving"
+FETCHER = "slipway/fetcher"
 ENVOY, ENVOY_GATEWAY = "slipway/envoy", "slipway/envoy-gateway"
-NAMES = (PAUSE, OPERATOR, SERVING, ENVOY, ENVOY_GATEWAY)
+NAMES = (PAUSE, OPERATOR, SERVING, FETCHER, ENVOY, ENVOY_GATEWAY)
 PAUSE_TAG = "1"
+EXAMPLE = ("model.py", "model.yaml")
 RECIPE = "1"  # part of every key: raise it when code here changes what a layer is
 USER = f"{rootfs.USER}:{rootfs.USER}"
 PATH = {"PATH": "/usr/local/bin:/usr/bin"}
@@ -107,7 +109,8 @@ class Builder:
             ENVOY_GATEWAY: lambda: self.program("envoy-gateway"),
             ENVOY: self.envoy,
             OPERATOR: lambda: self.python("slipway", _package("slipway"), packages.OPERATOR),
-            SERVING: lambda: self.python("serving", _package("slipway_serving"), packages.SERVER),
+            FETCHER: lambda: self.python("fetch", _package("slipway"), packages.FETCHER),
+            SERVING: self.serving,
         }
         shutil.rmtree(self.work, ignore_errors=True)
         try:
@@ -124,7 +127,17 @@ class Builder:
         )
         return Image.of(layer, entrypoint=(f"/usr/local/bin/{name}",), env=PATH, user=USER)
 
-    def python(self, requirements: str, package: Path, command: packages.Command) -> Image:
+    def serving(self) -> Image:
+        """The model server, its example model at the root: the image is a model, too, which `helm test` deploys."""
+        return self.python("serving", _package("slipway_serving"), packages.SERVER, self.example())
+
+    def example(self) -> Layer:
+        """The model server's example model."""
+        files = [_package("slipway_serving") / "example" / name for name in EXAMPLE]
+        entries = [Entry.file(file.name, file) for file in files]
+        return self.layer("example", " ".join(map(_digest, files)), lambda _work, _step: Layer.of(entries))
+
+    def python(self, requirements: str, package: Path, command: packages.Command, *more: Layer) -> Image:
         """The base, the packages of a lock file, our own package and its command."""
         lock = resource("requirements") / f"{requirements}.txt"
         wheels = self.layer(
@@ -132,13 +145,17 @@ class Builder:
             f"{_digest(lock)} {packages.PRUNED.pattern} {self.base().digest}",
             lambda work, step: packages.requirements_layer(lock, self.interpreter(), work, step),
         )
-        sources = self.layer(
+        entrypoint = (f"/usr/local/bin/{command.name}",)
+        layers = (self.base(), wheels, self.sources(package, command), *more)
+        return Image.of(*layers, entrypoint=entrypoint, env=ENVIRONMENT, user=USER)
+
+    def sources(self, package: Path, command: packages.Command) -> Layer:
+        """Our own package with one of its commands."""
+        return self.layer(
             package.name,
-            f"{packages.source_key(package)} {self.base().digest}",
+            f"{packages.source_key(package)} {command} {self.base().digest}",
             lambda work, step: packages.source_layer(package, command, self.interpreter(), work, step),
         )
-        entrypoint = (f"/usr/local/bin/{command.name}",)
-        return Image.of(self.base(), wheels, sources, entrypoint=entrypoint, env=ENVIRONMENT, user=USER)
 
     def envoy(self) -> Image:
         """Envoy's program from its Python package, on the base for its C library."""

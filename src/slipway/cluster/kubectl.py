@@ -34,10 +34,10 @@ class Tools:
         answer = json.loads(self.kubectl("get", *arguments, "--output=json") or '{"items": []}')  # empty: nothing found
         return list(answer["items"]) if "items" in answer else [answer]
 
-    def kubectl(self, *arguments: str) -> str:
-        """What `kubectl` prints. Raises `ClusterError` with its last line."""
+    def kubectl(self, *arguments: str, manifest: dict[str, Any] | None = None) -> str:
+        """What `kubectl` prints; a manifest goes to its standard input. Raises `ClusterError` with its last line."""
         where = (f"--kubeconfig={self.kubeconfig}", f"--context={self.context}")
-        return self._run("kubectl", *where, *arguments)
+        return self._run("kubectl", *where, *arguments, text=json.dumps(manifest) if manifest is not None else "")
 
     def helm(self, *arguments: str, values: dict[str, Any] | None = None) -> str:
         """What `helm` prints; `values` go to it by its standard input. Raises `ClusterError` with its last line."""

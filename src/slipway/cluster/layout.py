@@ -22,6 +22,7 @@ REGISTRY_PORT = 5000
 PAUSE_IMAGE = "slipway/pause:1"
 API_PORT = 6443
 GATEWAY_NODE_PORT = 30080
+PLATFORM_NAMESPACE = "slipway-system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,12 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One cluster: what was decided when it was created, and never changes."""
+    """One cluster: what was decided when it was created, and never changes. `audit`: its API server keeps a log."""
 
     name: str
     bridge_network: str
     nodes: tuple[Node, ...]
+    audit: bool = False
 
     @property
     def control_plane(self) -> Node:
@@ -86,10 +88,11 @@ class Layout:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Layout:
-        return cls(data["name"], data["bridge_network"], tuple(Node(**node) for node in data["nodes"]))
+        nodes = tuple(Node(**node) for node in data["nodes"])
+        return cls(data["name"], data["bridge_network"], nodes, data.get("audit", False))
 
 
-def plan(name: str, slots: list[int], bridge_network: str) -> Layout:
+def plan(name: str, slots: list[int], bridge_network: str, *, audit: bool = False) -> Layout:
     """The layout of a new cluster on free `slots`, one a node. The first slot also chooses its pod network."""
     pods = 10 + slots[0]
     pods += pods >= SERVICE_OCTET  # that network is for Services
@@ -97,7 +100,7 @@ def plan(name: str, slots: list[int], bridge_network: str) -> Layout:
         Node(f"{name}-{number}", number, slot, bridge_network, f"10.{pods}.{number}.0/24")
         for number, slot in enumerate(slots, 1)
     )
-    return Layout(name, bridge_network, nodes)
+    return Layout(name, bridge_network, nodes, audit)
 
 
 @dataclass(frozen=True, slots=True)

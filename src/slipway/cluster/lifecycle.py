@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.cluster import binaries, host, images, launch, preflight, provision, slots
+from slipway.cluster.audit import LOG as AUDIT_LOG
 from slipway.cluster.errors import ClusterError
 from slipway.cluster.layout import GATEWAY_NODE_PORT, REGISTRY_NAME, REGISTRY_PORT, Layout, Node, NodePaths, plan
 from slipway.cluster.paths import clusters as clusters_directory
@@ -71,6 +72,12 @@ class Cluster:
         files = self.directory / "registry"
         return RegistryAccess(url, REGISTRY_NAME, files / "ca.crt", files / "client.crt", files / "client.key")
 
+    @property
+    def audit_logs(self) -> list[Path]:
+        """The API server's audit log, oldest file first; empty where it keeps none."""
+        log = self.paths(self.layout.control_plane).log
+        return [*sorted(log.glob(f"{Path(AUDIT_LOG).stem}-*")), *log.glob(AUDIT_LOG)]
+
     def paths(self, node: Node) -> NodePaths:
         return NodePaths(self.directory / "nodes" / node.name)
 
@@ -103,20 +110,27 @@ def find(name: str) -> Cluster:
     raise ClusterError(f"There is no local cluster {name}.", hint)
 
 
-def create(name: str, nodes: int, progress: Progress) -> Cluster:
-    """A new cluster with its nodes Ready; finishes one that was interrupted; a running one is returned as it is."""
+def create(name: str, nodes: int, progress: Progress, *, audit: bool = False) -> Cluster:
+    """A new cluster with its nodes Ready; finishes one that was interrupted; a running one is returned as it is.
+
+    `audit`: its API server writes down what the platform's service accounts ask of it.
+    """
     _check_request(name, nodes)
     preflight.check()
     directory = clusters_directory() / name
     programs = binaries.directory(progress)
     if not (directory / "cluster.json").exists():
         with progress.step(f"Preparing cluster {name}"):
-            _provision(name, nodes, directory)
+            _provision(name, nodes, directory, audit=audit)
     cluster = find(name)
     if len(cluster.layout.nodes) != nodes:
         raise ClusterError(
             f"Cluster {name} exists with {len(cluster.layout.nodes)} node(s), not {nodes}.",
             f"Delete it first: slipway cluster delete {name}",
+        )
+    if audit and not cluster.layout.audit:
+        raise ClusterError(
+            f"Cluster {name} exists and keeps no audit log.", f"Delete it first: slipway cluster delete {name}"
         )
     _start(cluster, programs, progress)
     return cluster
@@ -137,13 +151,13 @@ def _check_request(name: str, nodes: int) -> None:
         raise ClusterError(f"A local cluster has 1 to {MOST_NODES} nodes, not {nodes}.", "For example: --nodes 2")
 
 
-def _provision(name: str, nodes: int, directory: Path) -> None:
+def _provision(name: str, nodes: int, directory: Path, *, audit: bool) -> None:
     """Takes slots and writes all files; `cluster.json` comes last, so that half a cluster is never taken for one."""
     with slots.machine_lock():
         slots.release(directory)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True, mode=0o700)
-        layout = plan(name, slots.take(nodes, directory), host.bridge_network())
+        layout = plan(name, slots.take(nodes, directory), host.bridge_network(), audit=audit)
     provision.provision(layout, directory)
     (directory / "cluster.json").write_text(json.dumps(layout.to_json(), indent=2), encoding="utf-8")
 

@@ -36,6 +36,7 @@ class Command:
 
 OPERATOR = Command("slipway-operator", "slipway.operator")
 SERVER = Command("slipway-serve", "slipway_serving.main")
+FETCHER = Command("slipway-fetch", "slipway.fetch.main")
 
 
 def requirements_layer(requirements: Path, interpreter: Interpreter, work: Path, step: Step) -> Layer:

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from slipway.client.home import clusters, directory, home
 
-def _directory(variable: str, base_variable: str, base: str) -> Path:
-    if chosen := os.environ.get(variable):
-        return Path(chosen).absolute()
-    return Path(os.environ.get(base_variable) or Path.home() / base).absolute() / "slipway"
-
-
-def home() -> Path:
-    """Clusters and settings: `$SLIPWAY_HOME`, else `slipway` in the user's data directory."""
-    return _directory("SLIPWAY_HOME", "XDG_DATA_HOME", ".local/share")
+__all__ = ["cache", "clusters", "home", "resource"]
 
 
 def cache() -> Path:
     """What can be made again: `$SLIPWAY_CACHE`, else `slipway` in the user's cache directory."""
-    return _directory("SLIPWAY_CACHE", "XDG_CACHE_HOME", ".cache")
-
-
-def clusters() -> Path:
-    """One directory a cluster."""
-    return home() / "clusters"
+    return directory("SLIPWAY_CACHE", "XDG_CACHE_HOME", ".cache")
 
 
 def resource(name: str) -> Path:

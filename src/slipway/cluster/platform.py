@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 from slipway.cluster import binaries, images
 from slipway.cluster.errors import ClusterError
 from slipway.cluster.kubectl import Tools
-from slipway.cluster.layout import GATEWAY_NODE_PORT
+from slipway.cluster.layout import GATEWAY_NODE_PORT, PLATFORM_NAMESPACE, REGISTRY_NAME
 from slipway.cluster.paths import resource
 from slipway.cluster.readiness import Wanted, hopeless, missing
 from slipway.progress import Progress, Step
 
 if TYPE_CHECKING:
-    from slipway.cluster.lifecycle import Cluster
+    from slipway.cluster.lifecycle import Cluster, RegistryAccess
 
-NAMESPACE, RELEASE = "slipway-system", "slipway"
+NAMESPACE, RELEASE = PLATFORM_NAMESPACE, "slipway"
 GATEWAY_NAMESPACE, GATEWAY_RELEASE = "envoy-gateway-system", "slipway-gateway"
 GATEWAY_API = "gateways.gateway.networking.k8s.io"
 CRDS = (GATEWAY_API, "gatewayclasses.gateway.networking.k8s.io", "envoyproxies.gateway.envoyproxy.io")
@@ -36,6 +36,8 @@ GATEWAY_CHART = "charts/gateway-helm"
 OWNED_PROXY = "gateway.envoyproxy.io/owning-gateway-name=slipway"
 TIMEOUT = 180.0
 PAUSE = 0.5
+REGISTRY_SECRET = "slipway-registry"  # noqa: S105  # the name of one
+_APPLY = ("apply", "--server-side", "--force-conflicts", "--field-manager=slipway")
 
 Values = dict[str, Any]
 ALONE: Values = {"provider": {"type": "Kubernetes", "kubernetes": {"leaderElection": {"disable": True}}}}
@@ -117,7 +119,20 @@ def _prepare_local(cluster: Cluster, tools: Tools, progress: Progress) -> list[R
         defined = pool.submit(_apply_definitions, tools)
         references = images.push_all(cluster.registry, progress)
         defined.result()
+    tools.kubectl(*_APPLY, "--filename=-", manifest=registry_secret(cluster.registry))
     return local_releases(references, tools.programs, cluster.gateway_url)
+
+
+def registry_secret(access: RegistryAccess) -> dict[str, Any]:
+    """What the operator needs to ask the cluster's registry what a tag means."""
+    files = {"ca.crt": access.ca, "tls.crt": access.cert, "tls.key": access.key}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": REGISTRY_SECRET, "namespace": NAMESPACE},
+        "stringData": {name: file.read_text(encoding="ascii") for name, file in files.items()},
+    }
 
 
 def uninstall(target: Target, progress: Progress) -> None:
@@ -147,10 +162,12 @@ def local_releases(references: dict[str, str], programs: Path, gateway_url: str)
     gateway = {
         "create": True,
         "url": gateway_url,
+        "proxyNamespace": GATEWAY_NAMESPACE,
         "service": {"type": "NodePort", "nodePort": GATEWAY_NODE_PORT},
         "envoy": {"image": references[images.ENVOY]},
     }
     values = _image_values(references[images.OPERATOR], references[images.SERVING]) | {"gateway": gateway}
+    values["registries"] = [{"host": REGISTRY_NAME, "secretName": REGISTRY_SECRET}]
     controller = gateway_release(programs, references[images.ENVOY_GATEWAY])
     controller.values["config"] = {"envoyGateway": ALONE}
     return [controller, _slipway(values)]
@@ -169,7 +186,7 @@ def foreign_releases(options: Options, programs: Path) -> list[Release]:
     references = {name: f"{registry}/{name}:{images.tag(name)}" for name in images.NAMES}
     gateway: Values = {"create": options.create_gateway, "reference": options.gateway}
     if options.create_gateway:
-        gateway["envoy"] = {"image": references[images.ENVOY]}
+        gateway |= {"envoy": {"image": references[images.ENVOY]}, "proxyNamespace": GATEWAY_NAMESPACE}
     values = _image_values(references[images.OPERATOR], references[images.SERVING]) | {"gateway": gateway}
     first = [gateway_release(programs, references[images.ENVOY_GATEWAY])] if options.create_gateway else []
     return [*first, _slipway(values)]
@@ -242,7 +259,18 @@ def _deployed(tools: Tools) -> set[str]:
     present = {one["metadata"]["name"] for one in tools.get("deployments", "--all-namespaces")}
     needed = {RELEASE: "slipway-operator", GATEWAY_RELEASE: "envoy-gateway"}
     labels = [one["metadata"]["labels"] for one in secrets]
-    return {label[INPUTS] for label in labels if needed.get(label["name"]) in present}
+    return {unmarked(label) for label in labels if needed.get(label["name"]) in present}
+
+
+def marked(inputs: str, revisions: list[int]) -> str:
+    """The label of the release's next revision. Helm copies labels to each later one: the number says whose it is."""
+    return f"{inputs}.{max(revisions, default=0) + 1}"
+
+
+def unmarked(labels: dict[str, str]) -> str:
+    """The inputs of a revision of a release, by its Secret's labels; empty where somebody else has upgraded since."""
+    inputs, _, revision = labels[INPUTS].rpartition(".")
+    return inputs if revision == labels["version"] else ""
 
 
 def _apply(tools: Tools, releases: list[Release]) -> None:
@@ -270,8 +298,7 @@ def _apply_definitions(tools: Tools) -> None:
     found = tools.get("customresourcedefinitions", f"--selector={INPUTS}={digest}")
     if {one["metadata"]["name"] for one in found} >= set(CRDS):
         return
-    apply = ("apply", "--server-side", "--force-conflicts", "--field-manager=slipway", "--recursive")
-    tools.kubectl(*apply, f"--filename={directory}")
+    tools.kubectl(*_APPLY, "--recursive", f"--filename={directory}")
     tools.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
     tools.kubectl("label", "--overwrite", *names, f"{INPUTS}={digest}")
 
@@ -286,6 +313,8 @@ def _digest_of(directory: Path, *more: Any) -> str:
 
 def _upgrade(tools: Tools, release: Release) -> None:
     unchecked = ("--skip-schema-validation",) if release.name == GATEWAY_RELEASE else ()
+    secrets = tools.get("secrets", f"--namespace={release.namespace}", f"--selector=owner=helm,name={release.name}")
+    revisions = [int(one["metadata"]["labels"]["version"]) for one in secrets]
     tools.helm(
         "upgrade",
         "--install",
@@ -295,7 +324,7 @@ def _upgrade(tools: Tools, release: Release) -> None:
         "--create-namespace",
         "--skip-crds",
         *unchecked,
-        f"--labels={INPUTS}={release.inputs}",
+        f"--labels={INPUTS}={marked(release.inputs, revisions)}",
         "--history-max=3",
         values=release.values,
     )

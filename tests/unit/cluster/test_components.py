@@ -40,6 +40,18 @@ def test_the_api_server_knows_everyone_who_asks():
     assert "NodeRestriction" in server["enable-admission-plugins"]
 
 
+def test_the_api_server_keeps_an_audit_log_where_that_was_asked_for():
+    assert not [flag for flag in flags("kube-apiserver") if "audit" in flag]
+    audited = plan("dev", [1], "172.30.0.0/24", audit=True)
+    node = audited.control_plane
+    server = next(item for item in components(audited, node, ETC) if item.name == "kube-apiserver")
+    written = config.files(audited, node, ETC, snapshotter="overlayfs", resolvers=[])
+    assert "--audit-policy-file=/etc/slipway/audit.yaml" in server.arguments
+    assert "--audit-log-path=/var/log/audit.jsonl" in server.arguments
+    assert json.loads(written["audit.yaml"])["kind"] == "Policy"
+    assert "audit.yaml" not in config.files(LAYOUT, CONTROL, ETC, snapshotter="overlayfs", resolvers=[])
+
+
 def test_managers_listen_on_loopback():
     for name in ("kube-controller-manager", "kube-scheduler"):
         assert flags(name)["bind-address"] == "127.0.0.1"

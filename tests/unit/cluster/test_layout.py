@@ -35,10 +35,16 @@ def test_pods_of_a_node_are_within_their_cluster_and_apart(chosen):
     assert not any(one.overlaps(other) for one, other in combinations(networks, 2))
 
 
-@given(slots)
-def test_a_layout_survives_its_file(chosen):
-    layout = plan("dev", chosen, NETWORK)
+@given(slots, st.booleans())
+def test_a_layout_survives_its_file(chosen, audit):
+    layout = plan("dev", chosen, NETWORK, audit=audit)
     assert Layout.from_json(layout.to_json()) == layout
+
+
+def test_a_layout_of_an_earlier_version_keeps_no_audit_log():
+    written = plan("dev", [1], NETWORK).to_json()
+    del written["audit"]
+    assert Layout.from_json(written).audit is False
 
 
 def test_only_the_first_node_runs_the_control_plane():

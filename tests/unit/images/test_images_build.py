@@ -4,12 +4,15 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx2
 import pytest
 
-from slipway.cluster import binaries, images
+from slipway.cluster import binaries, images, packages
 from slipway.cluster.errors import ClusterError
+from slipway.cluster.paths import resource
 from slipway.oci import Entry, Image, Layer, RegistryClient
 from slipway.progress import LineProgress
 
@@ -50,6 +53,15 @@ def test_a_program_becomes_an_image_of_it_alone_once(programs: Path) -> None:
     assert stream.getvalue().count("Building the image layer pause …") == 1
 
 
+def test_the_model_servers_image_is_a_model_too(programs: Path, tmp_path: Path) -> None:
+    progress, _ = said()
+    builder = images.Builder(tmp_path / "cache" / "images", progress)
+    assert sorted(files(Image.of(builder.example()))) == ["model.py", "model.yaml"]
+    container = (resource("images") / "serving" / "Containerfile").read_text()
+    copied = [f"serving/src/slipway_serving/example/{name}" for name in images.EXAMPLE]
+    assert f"COPY {' '.join(copied)} /\n" in container
+
+
 def test_a_changed_program_is_another_image(programs: Path) -> None:
     progress, _ = said()
     before = images.build_all(progress, [images.PAUSE])[images.PAUSE]
@@ -74,6 +86,39 @@ def test_a_damaged_cache_is_a_sentence_with_what_to_delete(programs: Path, tmp_p
     with pytest.raises(ClusterError, match="is damaged") as failed:
         images.build_all(progress, [images.PAUSE])
     assert failed.value.hint.startswith("Delete it: rm -r ")
+
+
+def test_each_command_of_a_package_has_a_layer_of_its_own(programs: Path, tmp_path: Path) -> None:
+    class Bare(images.Builder):
+        def base(self) -> Layer:
+            return Layer.of([Entry.file("base", b"")])
+
+        def interpreter(self) -> Any:
+            return SimpleNamespace(compile=lambda *_: None)
+
+    package = tmp_path / "slipway"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    builder = Bare(tmp_path / "store", said()[0])
+    layers = [builder.sources(package, command) for command in (packages.OPERATOR, packages.FETCHER, packages.OPERATOR)]
+    assert layers[0].digest == layers[2].digest
+    programs_of = [[name for name in files(Image.of(layer)) if "/bin/" in name] for layer in layers[:2]]
+    assert programs_of == [["usr/local/bin/slipway-operator"], ["usr/local/bin/slipway-fetch"]]
+
+
+def test_every_cluster_with_the_platform_has_the_fetcher() -> None:
+    assert images.FETCHER == "slipway/fetcher"  # as the chart calls it
+    assert images.FETCHER in images.NAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "lock", "command"),
+    [("operator", "slipway", packages.OPERATOR), ("fetcher", "fetch", packages.FETCHER)],
+)
+def test_a_containerfile_has_the_same_packages_and_command(name: str, lock: str, command: packages.Command) -> None:
+    text = (resource("images") / name / "Containerfile").read_text()
+    assert f"source=requirements/{lock}.txt" in text
+    assert f'ENTRYPOINT ["python3", "-m", "{command.module.removesuffix(".main")}"]' in text
 
 
 def test_the_pause_image_is_exported_for_import_by_hand(programs: Path, tmp_path: Path) -> None:

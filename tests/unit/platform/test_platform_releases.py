@@ -6,7 +6,16 @@ import pytest
 
 from slipway.cluster import images, platform
 from slipway.cluster.errors import ClusterError
-from slipway.cluster.platform import Options, Release, foreign_releases, local_releases, wanted
+from slipway.cluster.platform import (
+    INPUTS,
+    Options,
+    Release,
+    foreign_releases,
+    local_releases,
+    marked,
+    unmarked,
+    wanted,
+)
 
 DIGEST = f"sha256:{'0' * 64}"
 REFERENCES = {name: f"registry.slipway-system.svc:5000/{name}:0.1.0@{DIGEST}" for name in images.NAMES}
@@ -29,14 +38,24 @@ def test_a_local_cluster_gets_its_images_by_digest_and_its_gateway_on_a_node_por
         "gateway": {
             "create": True,
             "url": "http://172.30.0.11:30080",
+            "proxyNamespace": "envoy-gateway-system",
             "service": {"type": "NodePort", "nodePort": 30080},
             "envoy": {"image": REFERENCES[images.ENVOY]},
         },
+        "registries": [{"host": "registry.slipway-system.svc:5000", "secretName": "slipway-registry"}],
     }
     gateway = releases["slipway-gateway"]
     assert gateway.values["global"]["images"]["envoyGateway"]["image"] == REFERENCES[images.ENVOY_GATEWAY]
     assert gateway.namespace == "envoy-gateway-system"
     assert [one.name for one in wanted([*releases.values()])] == ["slipway-operator", "envoy-gateway", "slipway"]
+
+
+def test_a_release_that_somebody_upgraded_by_hand_is_not_as_it_was_installed() -> None:
+    mark = marked("digest", [3, 4])
+    assert unmarked({INPUTS: mark, "version": "5"}) == "digest"
+    assert unmarked({INPUTS: mark, "version": "6"}) == ""
+    assert unmarked({INPUTS: "digest-of-an-earlier-slipway", "version": "1"}) == ""
+    assert unmarked({INPUTS: marked("digest", []), "version": "1"}) == "digest"
 
 
 def test_a_cluster_that_exists_gets_the_operator_alone(tmp_path: Path) -> None:
