@@ -1,0 +1,1 @@
+"""Manifests of ours, judged by linters that others wrote."""
