@@ -19,7 +19,7 @@ from slipway.cluster import cgroups, lifecycle
 from slipway.progress import LineProgress
 
 from .machine import look
-from .tools import kubectl, slipway, until
+from .tools import host_pid, kubectl, slipway, until
 
 PROGRESS = LineProgress()
 
@@ -31,16 +31,6 @@ def name(request):
     yield chosen
     if (lifecycle.clusters_directory() / chosen).exists():
         lifecycle.delete(chosen, PROGRESS)
-
-
-def host_pid(cluster, component):
-    """The process id of a component as the host numbers it."""
-    group = cluster.layout.control_plane.cgroup
-    for pid in cgroups.processes(group):
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if Path(command[0].decode()).name == component:
-            return pid
-    return None
 
 
 def test_create_stop_start_delete_leaves_the_machine_as_it_was(name):

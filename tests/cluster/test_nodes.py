@@ -65,7 +65,7 @@ def test_pods_of_a_node_that_dies_move_to_the_other(pair, iris):
     until(lambda: nodes_of_pods(pair) == {pair.layout.control_plane.name}, timeout=180, pause=1.0)
     until(lambda: service(pair, "default", "iris")["status"]["readyReplicas"] == 2, timeout=180, pause=1.0)
     url = service(pair, "default", "iris")["status"]["url"]
-    assert all(answers(url) for _ in range(20))
+    until(lambda: all(answers(url) for _ in range(20)), what="the gateway has forgotten the node")
     lifecycle.start_node(pair.name, worker.name, PROGRESS)
     until(lambda: all(node.ready for node in lifecycle.status(pair.name).nodes))
 

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
-from slipway.cluster import binaries
+from slipway.cluster import binaries, cgroups
 from slipway.cluster.lifecycle import Cluster
 from slipway.progress import LineProgress
 
@@ -63,3 +64,13 @@ def kubectl(cluster: Cluster, *words: str, check: bool = True, stdin: str | None
 def get(cluster: Cluster, *words: str) -> Any:
     """`kubectl get … -o json`, read."""
     return json.loads(kubectl(cluster, "get", *words, "-o", "json"))
+
+
+def host_pid(cluster: Cluster, component: str) -> int | None:
+    """The process id of a component as the host numbers it."""
+    group = cluster.layout.control_plane.cgroup
+    for pid in cgroups.processes(group):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if Path(command[0].decode()).name == component:
+            return pid
+    return None
