@@ -149,8 +149,9 @@ def _example(path: str, resource: Resource) -> dict[str, Any]:
     value = value_at(sample, place)
     plain = {name: part for name, part in value.items() if _is_plain(part)}
     example: Any = plain if plain and path != SPEC else value
+    schema = object_schema(resource)
     for depth in range(len(place) - 1, -1, -1):
-        step, around = place[depth], _schema_at(object_schema(resource), place[:depth])
+        step, around = place[depth], _schema_at(schema, place[:depth])
         if isinstance(step, int):
             example = [example]
         else:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
 import pytest
 import yaml
 
+from slipway.api import reference
 from slipway.api.crd import RESOURCES, object_schema
 from slipway.api.lint import places
-from slipway.api.reference import page
 from slipway.api.resource import Resource
 from slipway.api.samples import samples
 from slipway.api.validation import validate
 
+page = functools.cache(reference.page)
 KINDS = pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.kind)
 
 

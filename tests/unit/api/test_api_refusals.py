@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -45,9 +46,14 @@ def test_a_misspelled_field_is_answered_with_the_nearest(wrong: Wrong) -> None:
     assert wrong.sentence in [str(problem) for problem in problems(wrong.manifest, wrong.path)]
 
 
+@functools.cache
+def known_paths() -> frozenset[str]:
+    return frozenset(place.path.removeprefix(".") for place in places(object_schema(RESOURCE), ""))
+
+
 def schema_path(path: str) -> str:
     """`spec.env[0].name` as the schema has it: `spec.env[].name`; a value of a map as `{}`."""
-    known = {place.path.removeprefix(".") for place in places(object_schema(RESOURCE), "")}
+    known = known_paths()
     written = ""
     for step in steps(path):
         below = f"{written}.{step}".removeprefix(".")
@@ -56,7 +62,7 @@ def schema_path(path: str) -> str:
 
 
 def test_every_field_has_its_sentence() -> None:
-    fields = {place.path.removeprefix(".") for place in places(object_schema(RESOURCE), "")} - {""}
+    fields = known_paths() - {""}
     wanted = fields | {"apiVersion", "kind", "metadata"} | {f"metadata.{name}" for name in FIELDS}
     written = {wrong.path for wrong in MODEL_SERVICE} | {schema_path(wrong.path) for wrong in MODEL_SERVICE}
     assert sorted(wanted - written) == [], "add them to tests/unit/api/refusals.py"
