@@ -15,7 +15,7 @@ import yaml
 from .chart import CHART, NAMESPACE, done, helm, program, upgrade, values_of
 from .services import apply, service, until_ready
 from .tools import get, kubectl, slipway, until
-from .traffic import FLOWER, Load, ask
+from .traffic import Load, answers
 
 OPERATOR = "app.kubernetes.io/name=slipway-operator"
 CRD = "modelservices.slipway.dev"
@@ -90,7 +90,7 @@ def test_an_upgrade_under_load_fails_no_request_and_updates_the_definitions(
     apply(platform, namespace, "iris", pushed, scaling=TWO)
     url = until_ready(platform, namespace, "iris")
     before = get(platform, "deployment", "iris", "-n", namespace)["metadata"]["uid"]
-    until(lambda: ask(f"{url}/predict", FLOWER)[0] == 200)
+    until(lambda: answers(url))
     with Load(url, most=40000) as load:
         upgrade(platform, release | {"podAnnotations": {"turn": "1"}}, chart=newer(tmp_path))
         kill_operators(platform)
@@ -135,7 +135,7 @@ def test_models_serve_on_without_the_platform_and_the_next_one_from_a_registry_t
     until_ready(platform, namespace, "iris")
     uid = service(platform, namespace, "iris")["metadata"]["uid"]
     url = door(platform, namespace)
-    until(lambda: ask(f"{url}/predict", FLOWER)[0] == 200)
+    until(lambda: answers(url))
     with Load(url, most=40000) as load:
         remove_the_platform(platform)
         kept = service(platform, namespace, "iris")

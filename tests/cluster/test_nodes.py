@@ -12,7 +12,7 @@ from slipway.progress import LineProgress
 
 from .services import apply, service, until_ready
 from .tools import get, kubectl, slipway, until
-from .traffic import FLOWER, ask
+from .traffic import FLOWER, answers
 
 PROGRESS = LineProgress()
 
@@ -24,13 +24,6 @@ def test_everything_comes_back_after_stop_and_start(platform, namespace, pushed)
     lifecycle.start(platform.name, PROGRESS)
     until(lambda: answers(url), timeout=180, pause=0.5)
     until(lambda: service(platform, namespace, "iris")["status"]["readyReplicas"] == 2)
-
-
-def answers(url):
-    try:
-        return ask(f"{url}/predict", FLOWER)[0] == 200
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from slipway.progress import LineProgress
 
 from .services import apply, service, until_ready
 from .tools import get, kubectl, slipway, until
-from .traffic import FLOWER, Load, ask
+from .traffic import FLOWER, Load, answers, ask
 
 
 def predictions(answer):
@@ -74,7 +74,7 @@ def test_pods_run_under_the_restricted_standard(platform, namespace, pushed):
 def test_a_roll_under_constant_load_fails_no_request(platform, namespace, pushed):
     apply(platform, namespace, "iris", pushed, scaling={"min": 2, "max": 2})
     url = until_ready(platform, namespace, "iris")
-    until(lambda: ask(f"{url}/predict", FLOWER)[0] == 200)
+    until(lambda: answers(url))
     with Load(url) as load:
         for turn in range(2):
             until(lambda turn=turn: load.sent > 200 * (turn + 1), pause=0.05)
@@ -94,7 +94,7 @@ def test_the_hpa_follows_load_up_and_down(platform, namespace, pushed):
     scaling = {"min": 1, "max": 3, "target": {"metric": "cpu", "value": 50}}
     apply(platform, namespace, "iris", pushed, scaling=scaling, server={"resources": resources})
     url = until_ready(platform, namespace, "iris")
-    until(lambda: ask(f"{url}/predict", FLOWER)[0] == 200)
+    until(lambda: answers(url))
 
     def replicas():
         return service(platform, namespace, "iris")["status"].get("readyReplicas", 0)

@@ -31,6 +31,14 @@ def ask(url: str, body: object = None, timeout: float = 10.0) -> tuple[int, obje
         return answer.status, text.decode(errors="replace")
 
 
+def answers(url: str) -> bool:
+    """Whether a prediction succeeds now; a port that nobody listens on yet is no error."""
+    try:
+        return ask(f"{url}/predict", FLOWER)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
 @dataclass
 class Load:
     """A context in which requests are sent to nodes on this machine; ends by itself after `most` of them."""
