@@ -86,7 +86,8 @@ class Controller:
         self.name = name or self.kind.kind.lower()
         self.reconciler = reconciler
         self.workers = workers
-        self._sources: list[tuple[Kind | Store, MapFunction]] = [(kind, lambda manifest: (key_of(manifest),))]
+        self._source = kind
+        self._sources: list[tuple[Kind | Store, MapFunction]] = []
         self._stores: dict[Kind, Store] = {}
         self._main: Store
         self._queue: WorkQueue[Key]
@@ -106,11 +107,13 @@ class Controller:
         """Connects the controller to its stores; called by the manager."""
         self._queue = WorkQueue(self.name, metrics=metrics)
         self._measure(metrics)
-        self._bound = [
-            (source if isinstance(source, Store) else stores.store(source), to) for source, to in self._sources
-        ]
-        self._main = self._bound[0][0]
-        for store, _ in self._bound:
+
+        def find(source: Kind | Store) -> Store:
+            return source if isinstance(source, Store) else stores.store(source)
+
+        self._main = find(self._source)
+        self._bound = [(find(source), to) for source, to in self._sources]
+        for store in (self._main, *(store for store, _ in self._bound)):
             self._stores.setdefault(store.kind, store)
 
     async def run(self, may_write: Callable[[], bool] = lambda: True) -> None:
@@ -118,6 +121,7 @@ class Controller:
 
         `may_write` is asked before each reconcile and each write; when it says no, this ends with `LeaseLost`.
         """
+        self._main.subscribe(self._enqueue_own)
         for store, to in self._bound:
             store.subscribe(self._enqueue(to))
         for manifest in self._main.list():
@@ -127,6 +131,9 @@ class Controller:
                 await until_first(*(self._work() for _ in range(self.workers)))
         finally:
             self._queue.close()
+
+    def _enqueue_own(self, old: Manifest | None, new: Manifest | None) -> None:
+        self._queue.add(key_of(new or old or {}))
 
     def _enqueue(self, to: MapFunction) -> Callable[[Manifest | None, Manifest | None], None]:
         def handle(old: Manifest | None, new: Manifest | None) -> None:

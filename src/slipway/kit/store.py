@@ -225,6 +225,8 @@ class Store:
         for name, index in self._indices.items():
             before = self._values(name, old) if old is not None else set()
             after = self._values(name, new) if new is not None else set()
+            if before == after:
+                continue
             for value in before - after:
                 index[value].pop(key, None)
                 if not index[value]:

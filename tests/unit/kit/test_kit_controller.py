@@ -2,106 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_operator import KEY, Scripted, assert_settled, running, service, small
 
-from slipway.kit.apply import Applier
 from slipway.kit.client import ApiError, Conflict, Unreachable
 from slipway.kit.controller import Controller, Result, TerminalError
-from slipway.kit.lease import LeaseConfig, LeaseLost
 from slipway.kit.manager import Manager
-from slipway.kit.objects import CONFIG_MAP, DEPLOYMENT, HTTP_ROUTE, LEASE, MODEL_SERVICE, POD, SERVICE, Key, Manifest
+from slipway.kit.objects import CONFIG_MAP, DEPLOYMENT, MODEL_SERVICE, POD, Key, Manifest
 from slipway.kit.status import write_status
-from slipway.kit.store import Store, keep
-from slipway.kit.testing import ApiServer, Call, VirtualTimeLoop, virtual_time
-
-KEY = Key("default", "iris")
-
-
-def service(name: str = "iris", replicas: int = 1, *, exposed: bool = True) -> Manifest:
-    return {
-        "apiVersion": MODEL_SERVICE.api_version,
-        "kind": MODEL_SERVICE.kind,
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"replicas": replicas, "exposed": exposed},
-    }
-
-
-def children(owner: Manifest) -> list[Manifest]:
-    metadata = {"name": owner["metadata"]["name"], "namespace": owner["metadata"]["namespace"]}
-    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": owner["spec"]["replicas"]}}
-    exposed = {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80}]}}
-    wanted = [deployment, exposed] if owner["spec"]["exposed"] else [deployment]
-    return [{**child, "metadata": dict(metadata)} for child in wanted]
-
-
-class Small:
-    """A controller as real ones are: children from the object, and a status from the children."""
-
-    def __init__(self, manager: Manager) -> None:
-        self._client = manager.client
-        self._services = manager.store(MODEL_SERVICE)
-        self._deployments = manager.store(DEPLOYMENT)
-        self._applier = Applier(manager.client, manager.find_store)
-        self.stale = 0
-
-    async def reconcile(self, key: Key) -> Result:
-        owner = self._services.get(key)
-        if owner is None:
-            return Result()
-        await self._applier.apply_children(owner, children(owner), prune_kinds=[DEPLOYMENT, SERVICE])
-        deployment = self._deployments.get(key)
-        ready = (deployment or {}).get("spec", {}).get("replicas", 0)
-        await write_status(self._client, MODEL_SERVICE, owner, {"replicas": ready})
-        return Result()
-
-
-class Scripted:
-    """Does with each key what it is told."""
-
-    def __init__(self, act: Callable[[Key], Result | Exception]) -> None:
-        self.keys: list[tuple[float, str]] = []
-        self._act = act
-
-    async def reconcile(self, key: Key) -> Result:
-        self.keys.append((asyncio.get_running_loop().time(), key.name))
-        outcome = self._act(key)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-
-@asynccontextmanager
-async def running(manager: Manager) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(manager.run())
-    await asyncio.sleep(1)
-    try:
-        yield task
-    finally:
-        manager.stop()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def small(server: ApiServer) -> Manager:
-    manager = Manager(server)
-    manager.add(Controller(MODEL_SERVICE, Small(manager)).owns(DEPLOYMENT, SERVICE))
-    return manager
-
-
-def assert_settled(server: ApiServer) -> None:
-    """The children are what the objects say, no more and no less, and so is the status."""
-    owners = server.objects(MODEL_SERVICE)
-    deployments, services = server.objects(DEPLOYMENT), server.objects(SERVICE)
-    assert set(deployments) == set(owners)
-    assert set(services) == {key for key, owner in owners.items() if owner["spec"]["exposed"]}
-    for key, owner in owners.items():
-        assert deployments[key]["spec"] == {"replicas": owner["spec"]["replicas"]}
-        assert owner["status"] == {"replicas": owner["spec"]["replicas"]}
+from slipway.kit.store import Store
+from slipway.kit.testing import ApiServer, Call, virtual_time
 
 
 @virtual_time
@@ -337,157 +251,6 @@ async def test_owned_objects_lead_to_the_controller_that_owns_them(reference: Ma
         server.put(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
         await asyncio.sleep(1)
     assert [name for _, name in scripted.keys] == expected
-
-
-@virtual_time
-async def test_a_missing_optional_kind_holds_nothing_up():
-    server = ApiServer()
-    server.missing.add(HTTP_ROUTE)
-    server.put(MODEL_SERVICE, service())
-    manager = Manager(server)
-    routes = manager.store(HTTP_ROUTE, optional=True)
-    manager.add(Controller(MODEL_SERVICE, Small(manager)).owns(DEPLOYMENT, SERVICE, HTTP_ROUTE))
-    async with running(manager):
-        assert_settled(server)
-        assert not routes.available
-        assert manager.ready() == []
-        assert manager.healthy() == []
-
-
-@virtual_time
-async def test_a_missing_kind_that_is_needed_is_named_by_readiness():
-    server = ApiServer()
-    server.missing.add(MODEL_SERVICE)
-    manager = small(server)
-    async with running(manager):
-        assert manager.ready() == ["modelservices are not listed yet"]
-    assert manager.ready() == ["not running"]
-
-
-@virtual_time
-async def test_only_the_leader_writes_and_another_takes_over():
-    server = ApiServer()
-    server.put(MODEL_SERVICE, service())
-    managers = [Manager(server, lease=LeaseConfig("op", "slipway-system", name)) for name in ("first", "second")]
-    for manager in managers:
-        manager.add(Controller(MODEL_SERVICE, Small(manager)).owns(DEPLOYMENT, SERVICE))
-    async with running(managers[0]) as first, running(managers[1]):
-        value = managers[0].metrics.registry.get_sample_value
-        assert value("leader_election_master_status", {"name": "op"}) == 1
-        assert_settled(server)
-        managers[0].stop()
-        await first
-        server.put(MODEL_SERVICE, service(replicas=9))
-        await asyncio.sleep(5)
-        assert_settled(server)
-        assert server.objects(LEASE)[Key("slipway-system", "op")]["spec"]["holderIdentity"] == "second"
-
-
-@virtual_time
-async def test_losing_the_lease_ends_the_process():
-    server = ApiServer()
-    manager = Manager(server, lease=LeaseConfig("op", "slipway-system", "first"))
-    manager.add(Controller(MODEL_SERVICE, Small(manager)))
-
-    def cut(call: Call) -> None:
-        if call.kind == LEASE:
-            raise Unreachable("no route to host")
-
-    async with running(manager) as task:
-        server.fault = cut
-        with pytest.raises(LeaseLost):
-            await asyncio.wait_for(task, 15)
-
-
-@virtual_time
-async def test_a_leader_that_slept_through_its_lease_writes_nothing_more():
-    """As a process that was stopped for half a minute, in the middle of a reconcile."""
-    server = ApiServer()
-    server.put(MODEL_SERVICE, service())
-    manager = Manager(server, lease=LeaseConfig("op", "slipway-system", "first"))
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualTimeLoop)
-
-    class Sleeper:
-        async def reconcile(self, key: Key) -> Result:
-            await server.get(MODEL_SERVICE, key.name, key.namespace)
-            loop.stall(30)
-            await server.create(CONFIG_MAP, {"metadata": {"name": "late", "namespace": "default"}})
-            return Result()
-
-    manager.add(Controller(MODEL_SERVICE, Sleeper()))
-    with pytest.raises(LeaseLost):
-        await manager.run()
-    assert server.objects(CONFIG_MAP) == {}
-    assert {call.kind for call in server.writes} == {LEASE}
-
-
-@virtual_time
-async def test_the_lease_is_given_back_after_the_last_write():
-    """A reconcile that tidies up when it is cut off has the time for it."""
-    server = ApiServer()
-    server.put(MODEL_SERVICE, service())
-    manager = Manager(server, lease=LeaseConfig("op", "slipway-system", "first"))
-
-    class Tidy:
-        async def reconcile(self, key: Key) -> Result:
-            try:
-                await asyncio.sleep(1000)
-            finally:
-                await asyncio.sleep(0.5)
-                await server.create(CONFIG_MAP, {"metadata": {"name": "last", "namespace": key.namespace}})
-            return Result()
-
-    manager.add(Controller(MODEL_SERVICE, Tidy()))
-    async with running(manager):
-        server.calls.clear()
-    assert [(call.verb, call.kind) for call in server.writes] == [("create", CONFIG_MAP), ("replace", LEASE)]
-    assert server.objects(LEASE)[Key("slipway-system", "op")]["spec"]["holderIdentity"] == ""
-
-
-@virtual_time
-async def test_who_has_not_listed_everything_does_not_stand_for_election():
-    server = ApiServer()
-    server.missing.add(MODEL_SERVICE)
-    manager = Manager(server, lease=LeaseConfig("op", "slipway-system", "first"))
-    manager.add(Controller(MODEL_SERVICE, Scripted(lambda _: Result())))
-    async with running(manager):
-        assert server.objects(LEASE) == {}
-        server.missing.clear()
-        await asyncio.sleep(60)
-        assert len(server.objects(LEASE)) == 1
-
-
-@virtual_time
-async def test_a_part_that_dies_of_a_bug_ends_the_process():
-    def broken(_: Manifest) -> Manifest:
-        raise ZeroDivisionError
-
-    server = ApiServer()
-    server.put(POD, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"}})
-    manager = Manager(server)
-    manager.store(POD, projection=broken)
-    with pytest.raises(ZeroDivisionError):
-        await manager.run()
-
-
-@virtual_time
-async def test_stores_are_shared_unless_they_differ():
-    manager = Manager(ApiServer(), namespace="team")
-    narrow = keep("status.phase")
-    pods = manager.store(POD, projection=narrow)
-    assert manager.store(POD) is pods
-    assert manager.store(POD, projection=narrow) is pods
-    assert manager.find_store("v1", "Pod") is pods
-    assert pods.namespace == "team"
-    assert manager.store(POD, labels="a=b") is not pods
-    with pytest.raises(ValueError, match="store of pods with another projection"):
-        manager.store(POD, projection=keep("spec"))
-    with pytest.raises(LookupError, match="no store of Secret"):
-        manager.find_store("v1", "Secret")
-    async with running(manager):
-        with pytest.raises(RuntimeError, match="store of services has to be there before"):
-            manager.store(SERVICE)
 
 
 NAMES = st.sampled_from(["a", "b", "c"])
