@@ -146,19 +146,10 @@ class Applier:
             applied.updated.append(str(child))
 
     async def _write(self, child: _Child) -> Manifest:
-        """A create must not take over what somebody made a moment ago, nor an update what has taken our object's place.
-
-        The first is for want of force, the second for the uid: the API server refuses another one.
-        """
+        """A create must not take over what somebody made a moment ago: for want of force, the API server refuses it."""
         if child.live is None:
             return await self._client.apply(child.kind, child.desired, manager=self._manager)
-        body = {**child.desired, "metadata": {**child.desired["metadata"], "uid": child.live["metadata"]["uid"]}}
-        try:
-            return await self._client.apply(child.kind, body, manager=self._manager, force=True)
-        except Invalid as error:
-            if any(field == "metadata.uid" for field, _ in error.causes):
-                raise Conflict(409, "Conflict", f"{child} is not the object that it was") from error
-            raise
+        return await apply_to(self._client, child.kind, child.desired, child.live, manager=self._manager)
 
     def _settle(self, place: tuple[Kind, Key], child: _Child, answer: Manifest) -> None:
         """Remembers a child that the API server rewrote, so that it is not applied again and again."""
@@ -188,6 +179,18 @@ class Applier:
             except (NotFound, Conflict):  # it is gone, whoever has its name by now
                 continue
             applied.deleted.append(f"{kind.kind} {key}")
+
+
+async def apply_to(client: Client, kind: Kind, manifest: Manifest, live: Manifest, *, manager: str) -> Manifest:
+    """Applies, with force, to the object `live` and to none that has taken its place: that, or none, is a `Conflict`."""
+    body = {**manifest, "metadata": {**manifest["metadata"], "uid": live["metadata"]["uid"]}}
+    try:
+        return await client.apply(kind, body, manager=manager, force=True)
+    except Invalid as error:
+        if any(field == "metadata.uid" for field, _ in error.causes):
+            name = f"{kind.kind} {key_of(manifest)}"
+            raise Conflict(409, "Conflict", f"{name} is not the object that it was") from error
+        raise
 
 
 def owner_reference(owner: Manifest) -> Manifest:

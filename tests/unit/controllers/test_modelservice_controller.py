@@ -278,8 +278,31 @@ def test_what_the_api_server_refuses_is_told_in_its_words(error: ApiError, reaso
         server.fault = refuse
         async with operator(server):
             assert (told(server).reason, told(server).message) == (reason, error.message)
+            server.fault = lambda _: None
+            await asyncio.sleep(300)  # no event tells that the one who said no has changed his mind
+            assert "Deployment" in kinds(server)
+            assert told(server).reason != reason
 
     scenario()
+
+
+@virtual_time
+async def test_a_deployment_that_goes_before_its_replicas_are_handed_over_is_made_anew() -> None:
+    server = cluster(FIXED)
+    async with operator(server):
+        gone: list[Call] = []
+
+        def delete_first(call: Call) -> None:
+            if call.kind == DEPLOYMENT and call.verb == "apply" and not gone:
+                gone.append(call)
+                server.remove(DEPLOYMENT, KEY)
+
+        server.fault = delete_first
+        respec(server, SCALED)
+        await asyncio.sleep(5)
+        assert gone
+        assert child(server, DEPLOYMENT)["spec"]["replicas"] == 2
+        assert told(server).reason != "Rejected"
 
 
 @virtual_time

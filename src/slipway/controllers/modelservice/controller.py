@@ -28,7 +28,7 @@ from slipway.controllers.modelservice.stores import (
     services_of_pod,
     services_that_read,
 )
-from slipway.kit.apply import Applier, OwnedByAnother
+from slipway.kit.apply import Applier, OwnedByAnother, apply_to
 from slipway.kit.client import Client, Forbidden, Invalid, NotFound
 from slipway.kit.consistency import wrote
 from slipway.kit.controller import Controller, Result
@@ -44,6 +44,7 @@ HANDOVER_MANAGER: Final = "slipway-handover"
 """The field manager that holds `replicas` between the operator and an autoscaler."""
 
 _LOOK_AGAIN: Final = 30.0  # seconds, where what is in the way can go away without telling us
+_ASK_AGAIN: Final = 300.0  # seconds, where the API server said no: an admission webhook may be put right one day
 _MOST_PROBLEMS: Final = 3
 
 
@@ -120,7 +121,7 @@ class ModelServiceReconciler:
         except OwnedByAnother as error:
             return Failure(reasons.NAME_TAKEN, str(error)), Result(requeue_after=_LOOK_AGAIN)
         except Invalid as error:
-            return Failure(reasons.REJECTED, error.message), Result()
+            return Failure(reasons.REJECTED, error.message), Result(requeue_after=_ASK_AGAIN)
         except Forbidden as error:
             return Failure(reasons.APPLY_FAILED, error.message), Result(requeue_after=_LOOK_AGAIN)
         waits_for_gateway = self._settings.gateway is not None and not observed.can_route
@@ -131,11 +132,11 @@ class ModelServiceReconciler:
         deployment = observed.deployment
         current = deployment["spec"].get("replicas") if deployment else None
         replicas = handover(decision.scaling, current, autoscaler_exists=observed.autoscaler is not None)
-        if deployment is not None:
-            await self._hand_over(decision, replicas)
+        if deployment is not None and replicas is not None:
+            await self._hand_over(deployment, replicas)
         await self._applier.apply_children(observed.service, children, prune_kinds=PRUNED_KINDS)
-        if deployment is None:
-            await self._hand_over(decision, replicas)
+        if deployment is None and replicas is not None:
+            await self._hand_over(await self._client.get(DEPLOYMENT, decision.name, decision.namespace), replicas)
 
     async def _forget(self, observed: Observed, decision: Decision, revision: str) -> None:
         """Deletes the records of revisions that are too many."""
@@ -143,16 +144,15 @@ class ModelServiceReconciler:
             with suppress(NotFound):
                 await self._client.delete(CONTROLLER_REVISION, f"{decision.name}-{old.name}", decision.namespace)
 
-    async def _hand_over(self, decision: Decision, replicas: int | None) -> None:
-        if replicas is None:
-            return
+    async def _hand_over(self, deployment: Manifest, replicas: int) -> None:
+        key = key_of(deployment)
         body = {
             "apiVersion": DEPLOYMENT.api_version,
             "kind": DEPLOYMENT.kind,
-            "metadata": {"name": decision.name, "namespace": decision.namespace},
+            "metadata": {"name": key.name, "namespace": key.namespace},
             "spec": {"replicas": replicas},
         }
-        wrote(DEPLOYMENT, await self._client.apply(DEPLOYMENT, body, manager=HANDOVER_MANAGER, force=True))
+        wrote(DEPLOYMENT, await apply_to(self._client, DEPLOYMENT, body, deployment, manager=HANDOVER_MANAGER))
 
     def _facts(self, observed: Observed, revision: str, decision: Decision | None, failure: Failure | None) -> Facts:
         return Facts(observed, revision, service_url(observed, decision, self._settings), decision, failure)
