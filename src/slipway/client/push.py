@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from slipway.client.errors import FailedError, InvalidInputError
 from slipway.client.model import LocalModel
 from slipway.oci import Image, OciError, RegistryClient, model_image, push
+from slipway.oci.keychain import stored_login
+from slipway.oci.login import RegistryLogin
 from slipway.progress import Progress
 
 DEFAULT_TAG = "latest"
@@ -36,11 +39,11 @@ class Registry:
     prefix: str = ""
     identity: Identity | None = None
 
-    def client(self) -> RegistryClient:
-        """Its client; close it."""
+    def client(self, repository: str) -> RegistryClient:
+        """Its client, logged in for a repository as `docker login` has it; close it."""
         if self.identity:
             return RegistryClient.mutual_tls(self.url, self.identity.ca, self.identity.cert, self.identity.key)
-        return RegistryClient(self.url)
+        return RegistryClient(self.url, auth=RegistryLogin(stored_login(f"{self.name}/{repository}", os.environ)))
 
 
 def parse_registry(address: str) -> Registry:
@@ -69,7 +72,7 @@ class Upload:
     def send(self, progress: Progress) -> str:
         """Sends what the registry does not have yet; returns the URI. `FailedError` when it is not taken."""
         try:
-            with self.registry.client() as client:
+            with self.registry.client(self.repository) as client:
                 push(self.image, client, self.repository, self.tag, progress)
         except OciError as error:
             raise FailedError(error.message, error.hint) from error

@@ -18,19 +18,29 @@ CHALLENGE = re.compile(r'([a-zA-Z]+)="([^"]*)"')
 FILES = ("config.json", ".dockerconfigjson")
 DOCKER_HUB = {"docker.io", "index.docker.io", "registry-1.docker.io"}
 
+IDENTITY = "<token>"
+"""The user name that tells that the password is an identity token, as Docker's credential helpers have it."""
+
 Login = tuple[str, str]
 """User name and password."""
 
 
 class RegistryLogin(httpx2.Auth):
-    """Answers a registry's challenge, Basic or Bearer, with a login or as nobody. Tokens are kept until refused."""
+    """Answers a registry's challenge, Basic or Bearer, with a login or as nobody. Tokens are kept until refused.
+
+    They are for the place that asked for them: an upload or a download may go to another.
+    """
 
     def __init__(self, login: Login | None = None) -> None:
-        self._basic = "Basic " + base64.b64encode(":".join(login).encode()).decode() if login else ""
+        user, password = login or ("", "")
+        self._identity = password if user == IDENTITY else ""
+        basic = login is not None and not self._identity
+        self._basic = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode() if basic else ""
         self._authorization = ""
+        self._place = ""
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-        if self._authorization:
+        if self._authorization and _place(request.url) == self._place:
             request.headers["Authorization"] = self._authorization
         answer = yield request
         if answer.status_code != httpx2.codes.UNAUTHORIZED or answer.request.url.host != request.url.host:
@@ -43,6 +53,7 @@ class RegistryLogin(httpx2.Auth):
             self._authorization = self._basic
         else:
             return
+        self._place = _place(request.url)
         request.headers["Authorization"] = self._authorization
         yield request
 
@@ -79,6 +90,9 @@ class RegistryLogin(httpx2.Auth):
                 f"The registry {registry.host} asks to log in at a place without TLS.", "Give it a realm with https."
             )
         asked = {name: value for name, value in challenge.items() if name in {"service", "scope"}}
+        if self._identity:  # distribution, "OAuth2 token authentication"
+            given = {"grant_type": "refresh_token", "client_id": "slipway", "refresh_token": self._identity}
+            return httpx2.Request("POST", realm, data=asked | given)
         headers = {"Authorization": self._basic} if self._basic else {}
         return httpx2.Request("GET", realm.copy_merge_params(asked), headers=headers)
 
@@ -124,7 +138,16 @@ def _fits(name: str, image: str) -> bool:
     return image == name or image.startswith(f"{name}/") or {name, host} <= DOCKER_HUB
 
 
-def _login(entry: dict[str, Any]) -> Login:
+def _place(url: httpx2.URL) -> str:
+    return f"{url.scheme}://{url.netloc.decode()}"
+
+
+def _login(entry: dict[str, Any]) -> Login | None:
+    """None for an entry without a login: Docker leaves such where a credential helper keeps it."""
+    if not entry:
+        return None
+    if entry.get("identitytoken"):
+        return IDENTITY, str(entry["identitytoken"])
     if entry.get("auth"):
         try:
             text = base64.b64decode(entry["auth"], validate=True).decode()
