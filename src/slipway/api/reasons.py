@@ -56,6 +56,8 @@ NAME_TAKEN: Final = "NameTaken"
 """An object of this name exists and belongs to somebody else; it was not touched."""
 NO_FETCHER: Final = "NoFetcher"
 """The model has to be downloaded, and the operator was told no image that does it."""
+FETCH_FAILED: Final = "FetchFailed"
+"""The model could not be downloaded; the kubelet tries again, with growing pauses. The message is the fetcher's."""
 APPLY_FAILED: Final = "ApplyFailed"
 """An object could not be written; it is tried again."""
 
@@ -65,6 +67,7 @@ NEEDS_A_PERSON: Final = frozenset(
         REJECTED,
         NAME_TAKEN,
         NO_FETCHER,
+        FETCH_FAILED,
         "CrashLoopBackOff",
         "CreateContainerConfigError",
         "CreateContainerError",

@@ -9,7 +9,9 @@ Exception
 from __future__ import annotations
 
 NOT_TRUSTED = "the server's certificate is not trusted"
-TRUST = "put the authority's certificate into the image, or name its file in SSL_CERT_FILE"
+CA_CERTIFICATES = "CA_CERTIFICATES"
+"""The variable, and the key of a Secret, for authorities of the user's own."""
+TRUST = f"put its authority's certificate, as PEM, under the key {CA_CERTIFICATES} of the model's Secret"
 
 
 class FetchError(Exception):

@@ -13,6 +13,7 @@ from pathlib import Path
 from slipway.fetch.checksum import FORM, checksum
 from slipway.fetch.errors import FetchError
 from slipway.fetch.job import Job, Tools, fetch
+from slipway.fetch.trust import trust_more
 
 DONE, FAILED, STOPPED = 0, 1, 128 + signal.SIGTERM
 LONGEST = 7 * 24 * 3600
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(job: Job, tools: Tools) -> int:
-    task = asyncio.ensure_future(fetch(job, tools))
+    task = asyncio.ensure_future(_trusting(job, tools))
     # The first process of a container is not ended by a signal that it does not handle.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
@@ -42,6 +43,11 @@ async def _run(job: Job, tools: Tools) -> int:
         print("The fetch was stopped by a signal; what has arrived is resumed.", file=tools.stream, flush=True)
         return STOPPED
     return DONE
+
+
+async def _trusting(job: Job, tools: Tools) -> None:
+    trust_more(os.environ)
+    await fetch(job, tools)
 
 
 def _print_checksum(path: Path) -> int:

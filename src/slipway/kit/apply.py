@@ -182,7 +182,7 @@ class Applier:
 
 
 async def apply_to(client: Client, kind: Kind, manifest: Manifest, live: Manifest, *, manager: str) -> Manifest:
-    """Applies, with force, to the object `live` and to none that has taken its place: that, or none, is a `Conflict`."""
+    """Applies, with force, to the object `live` and to none that took its place: that, or none, is a `Conflict`."""
     body = {**manifest, "metadata": {**manifest["metadata"], "uid": live["metadata"]["uid"]}}
     try:
         return await client.apply(kind, body, manager=manager, force=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from slipway.api.names import LABEL_REVISION
+from slipway.api.names import FETCH_CONTAINER, LABEL_REVISION
+from slipway.api.reasons import FETCH_FAILED
 from slipway.views.conditions import condition
 
 _STARTING: Final = ("ContainerCreating", "PodInitializing")
@@ -127,6 +128,8 @@ def _ended(container: dict[str, Any], waiting: dict[str, Any], ended: dict[str, 
     message = ": ".join(filter(None, (said, advice, _last_line(ended.get("message", "")))))
     if waiting and waiting.get("reason") != "CrashLoopBackOff":
         return _Trouble(waiting.get("reason", "Waiting"), waiting.get("message") or message, code)
+    if container.get("name") == FETCH_CONTAINER and word != _OOM:
+        return _Trouble(FETCH_FAILED, message, code)
     return _Trouble(word if word == _OOM or not waiting else "CrashLoopBackOff", message, code)
 
 

@@ -215,7 +215,11 @@ def test_where_nodes_cannot_mount_images_they_are_fetched_with_the_registrys_sec
     pod = next(child for child in made if child["kind"] == "Deployment")["spec"]["template"]["spec"]
     (fetch,) = pod["initContainers"]
     assert fetch["args"][:2] == [URI, "/models/iris"]
-    assert fetch["env"] == [{"name": "DOCKER_CONFIG", "value": "/registry"}]
+    authorities = {"secretKeyRef": {"name": "pull", "key": "CA_CERTIFICATES", "optional": True}}
+    assert fetch["env"] == [
+        {"name": "DOCKER_CONFIG", "value": "/registry"},
+        {"name": "CA_CERTIFICATES", "valueFrom": authorities},
+    ]
     assert "imagePullSecrets" not in pod
 
 

@@ -73,7 +73,7 @@ def test_an_authority_is_trusted_when_it_is_named(secure: Web, authority: Author
     refused = program(uri, tmp_path / "m")
     assert refused.returncode == 1
     assert "the server's certificate is not trusted (" in refused.stderr.splitlines()[-1]
-    assert "name its file in SSL_CERT_FILE" in refused.stderr.splitlines()[-1]
+    assert "under the key CA_CERTIFICATES of the model's Secret" in refused.stderr.splitlines()[-1]
     done = program(uri, tmp_path / "m", SSL_CERT_FILE=str(authority.certificate))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "m" / "model.onnx").read_bytes() == b"x" * 1000
@@ -87,3 +87,28 @@ def test_object_stores_trust_the_same_authority(secure: Web, authority: Authorit
     done = program("s3://models/iris", tmp_path / "m", SSL_CERT_FILE=str(authority.certificate), **bucket.environment())
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "m" / "model.onnx").read_bytes() == b"x" * 1000
+
+
+def test_authorities_come_with_the_credentials(secure: Web, authority: Authority, tmp_path: Path) -> None:
+    bucket = Bucket(secure)
+    bucket.put("iris/model.onnx", b"x" * 1000)
+    environment = bucket.environment() | {"CA_CERTIFICATES": authority.certificate.read_text()}
+    for source in ("s3://models/iris/model.onnx", f"{secure.url}/models/iris/model.onnx"):
+        done = program(source, tmp_path / "m", **environment)
+        assert done.returncode == 0, done.stderr
+
+
+def test_authorities_are_added_to_those_that_are_known(secure: Web, authority: Authority, tmp_path: Path) -> None:
+    secure.put("/model.onnx", b"x")
+    another = ec.generate_private_key(ec.SECP256R1())
+    more = "# Főtanúsítvány\n" + signed("another", another, "another", another).public_bytes(PEM).decode()
+    uri = f"{secure.url}/model.onnx"
+    done = program(uri, tmp_path / "m", SSL_CERT_FILE=str(authority.certificate), CA_CERTIFICATES=more)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("given", ["ca.crt", "-----BEGIN CERTIFICATE-----\nMIIB\n", "Zürich"])
+def test_what_is_no_certificate_is_said(given: str, tmp_path: Path) -> None:
+    done = program("https://127.0.0.1:1/model.onnx", tmp_path / "m", CA_CERTIFICATES=given)
+    assert done.returncode == 1
+    assert "CA_CERTIFICATES does not hold certificates; give whole blocks" in done.stderr.splitlines()[-1]

@@ -40,6 +40,7 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
 
 
 BACK_OFF = waiting("CrashLoopBackOff", "back-off 20s restarting failed container=model")
+FETCH = container({}, last=ended(1, message="10 MB\nstatus 404"), restarts=1) | {"name": "fetch"}
 PULL = 'Back-off pulling image "r/m:1": ErrImagePull: not found'
 
 
@@ -97,6 +98,14 @@ PULL = 'Back-off pulling image "r/m:1": ErrImagePull: not found'
             "ErrImageNeverPull",
             "not present",
             None,
+        ),
+        (pod(initContainerStatuses=[FETCH | {"state": BACK_OFF}]), "FetchFailed", "1 restarts: status 404", 1),
+        (pod(initContainerStatuses=[FETCH | {"state": {"running": {}}}]), "FetchFailed", "status 404", 1),
+        (
+            pod(initContainerStatuses=[FETCH | {"lastState": ended(137, "OOMKilled"), "state": BACK_OFF}]),
+            "OOMKilled",
+            "container fetch",
+            137,
         ),
     ],
 )

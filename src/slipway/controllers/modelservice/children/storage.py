@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from slipway.api.names import FETCH_CONTAINER
 from slipway.controllers.modelservice.children.configmap import files_name
 from slipway.controllers.modelservice.decide import Decision
 from slipway.policies.model_source import ClaimModel, FetchedModel, ImageModel
@@ -17,6 +18,7 @@ SECURITY: Final[dict[str, Any]] = {
 _FILES: Final = "/config"
 _CACHE: Final = "/cache"
 _REGISTRY: Final = "/registry"
+_AUTHORITIES: Final = "CA_CERTIFICATES"
 _FETCH_RESOURCES: Final[dict[str, Any]] = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
     "limits": {"memory": "512Mi"},
@@ -72,7 +74,7 @@ def fetch_container(decision: Decision) -> dict[str, Any] | None:
     if _registry_secret(decision):
         more.append({"name": "registry", "mountPath": _REGISTRY, "readOnly": True})
     container: dict[str, Any] = {
-        "name": "fetch",
+        "name": FETCH_CONTAINER,
         "image": decision.settings.fetcher_image,
         "imagePullPolicy": "IfNotPresent",
         "args": arguments,
@@ -85,8 +87,12 @@ def fetch_container(decision: Decision) -> dict[str, Any] | None:
             *more,
         ],
     }
-    if _registry_secret(decision):
-        container["env"] = [{"name": "DOCKER_CONFIG", "value": _REGISTRY}]
+    if secret := _registry_secret(decision):
+        authorities = {"secretKeyRef": {"name": secret, "key": _AUTHORITIES, "optional": True}}
+        container["env"] = [
+            {"name": "DOCKER_CONFIG", "value": _REGISTRY},
+            {"name": _AUTHORITIES, "valueFrom": authorities},
+        ]
     elif source.secret:
         container["envFrom"] = [{"secretRef": {"name": source.secret}}]
     return container
