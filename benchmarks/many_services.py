@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -86,17 +87,20 @@ async def everything(client: RestClient, kind: Kind, namespace: str = NAMESPACE)
 
 
 async def reconciled(client: RestClient, count: int) -> None:
-    """Until each has its children and a status of its generation."""
+    """Until each has its children and a status of its generation. Lists are long: the API server counts before them."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        found = await everything(client, MODEL_SERVICE)
-        done = [item for item in found if item.get("status", {}).get("conditions")]
-        if len(done) == count:
-            made = {item["metadata"]["name"] for item in await everything(client, HTTP_ROUTE)}
-            if len(made) == count:
+        if await counted(client, HTTP_ROUTE) == count:
+            found = await everything(client, MODEL_SERVICE)
+            if all(item.get("status", {}).get("conditions") for item in found):
                 return
         await asyncio.sleep(0.5)
     raise SystemExit(f"{count} ModelServices were not reconciled in {PATIENCE:.0f} s.")
+
+
+async def counted(client: RestClient, kind: Kind) -> int:
+    answer = json.loads(await client.raw("GET", kind.url(NAMESPACE) + "?limit=1"))
+    return len(answer["items"]) + answer["metadata"].get("remainingItemCount", 0)
 
 
 async def versions(client: RestClient) -> dict[str, str]:

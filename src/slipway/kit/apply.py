@@ -17,6 +17,9 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 
 REMEMBERED = 4096  # children that read back differently from how they were applied
 
+NO_OBJECTS = "1"
+"""A version that no object has: etcd counts from one, and the first write is the second."""
+
 StoreLookup = Callable[[str, str], Store]
 """The store of an `apiVersion` and `kind`: `Manager.find_store`."""
 
@@ -146,9 +149,10 @@ class Applier:
             applied.updated.append(str(child))
 
     async def _write(self, child: _Child) -> Manifest:
-        """A create must not take over what somebody made a moment ago: for want of force, the API server refuses it."""
+        """A create must not take over what somebody made a moment ago: one that names a version is refused then."""
         if child.live is None:
-            return await self._client.apply(child.kind, child.desired, manager=self._manager)
+            body = {**child.desired, "metadata": {**child.desired["metadata"], "resourceVersion": NO_OBJECTS}}
+            return await self._client.apply(child.kind, body, manager=self._manager)
         return await apply_to(self._client, child.kind, child.desired, child.live, manager=self._manager)
 
     def _settle(self, place: tuple[Kind, Key], child: _Child, answer: Manifest) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing import Final
+
 from slipway.api.modelservice import Scaling, Target
+
+_DEFAULT: Final = 1  # replicas, of a Deployment that does not say (apps/v1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,10 @@ def handover(plan: ScalingPlan, current: int | None, *, autoscaler_exists: bool)
     """The number of replicas to leave behind when the operator gives the field up to an autoscaler, or None.
 
     A field that its last manager stops applying falls back to its default, one replica. So before the operator stops,
-    the number is written once in another manager's name. `current` is the number now, None without a Deployment.
+    the number is written once in another manager's name. `current` is the number now, None without a Deployment, which
+    is then made with the default.
     """
-    if isinstance(plan, FixedReplicas) or autoscaler_exists:
+    if isinstance(plan, FixedReplicas) or autoscaler_exists or (current is None and plan.minimum == _DEFAULT):
         return None
     return min(max(current or plan.minimum, plan.minimum), plan.maximum)
 

@@ -181,13 +181,15 @@ async def test_a_name_that_is_taken_at_the_last_moment_is_not_taken_over():
 
     def fault(call: Call) -> None:
         if call.verb == "apply" and not world.server.objects(SERVICE):
-            live = world.server.put(SERVICE, thing(SERVICE, spec={"a": 2}))
-            world.server._storage.own(live["metadata"]["uid"], "other/", {("spec", "a"): 2})
+            world.server.put(SERVICE, thing(SERVICE))  # no field of it conflicts with ours
 
     world.server.fault = fault
-    with pytest.raises(Conflict, match='conflict with "other"'):
+    with pytest.raises(Conflict, match="the object has been modified"):
         await world.apply(thing(SERVICE, spec={"a": 1}))
-    assert world.live(SERVICE)["spec"] == {"a": 2}
+    assert "labels" not in world.live(SERVICE)["metadata"]
+    assert "spec" not in world.live(SERVICE)
+    with pytest.raises(OwnedByAnother):
+        await world.apply(thing(SERVICE, spec={"a": 1}))
 
 
 @virtual_time

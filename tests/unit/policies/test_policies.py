@@ -45,7 +45,8 @@ def test_replicas_are_handed_over_only_to_an_autoscaler_that_does_not_have_them(
     plan: FixedReplicas | Autoscaled, current: int | None, exists: bool
 ) -> None:
     replicas = handover(plan, current, autoscaler_exists=exists)
-    if isinstance(plan, FixedReplicas) or exists:
+    made_right = current is None and least_replicas(plan) == 1
+    if isinstance(plan, FixedReplicas) or exists or made_right:
         assert replicas is None
     else:
         assert replicas is not None

@@ -334,7 +334,7 @@ def _check_identity(live: Manifest | None, body: Manifest) -> None:
     have = live["metadata"] if live else {}
     if live is None and "uid" in given:
         raise Conflict(409, "Conflict", f"uid mismatch: {given['uid']}, and no existing object was found")
-    if given.get("resourceVersion", have.get("resourceVersion")) != have.get("resourceVersion"):
+    if live and given.get("resourceVersion", have["resourceVersion"]) != have["resourceVersion"]:
         raise Conflict(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
     if given.get("uid", have.get("uid")) != have.get("uid"):
         raise Invalid(422, "Invalid", "metadata.uid: field is immutable", (("metadata.uid", "field is immutable"),))
