@@ -1,9 +1,11 @@
 """How fast the operator makes many ModelServices what they say, what a second pass writes, and how large it becomes.
 
-    python benchmarks/many_services.py [COUNT …]
+    python benchmarks/many_services.py [fixed|autoscaled] [COUNT …]
 
 For each COUNT (default: 200 1000): a local cluster with the platform, COUNT ModelServices applied at once, for nodes
 that do not exist, so that no pod starts: measured are the operator, the API server and the controllers beside it.
+`fixed` (default) is a ModelService that says nothing of scaling; `autoscaled` ones have an autoscaler each, which asks
+for the metrics of pods that are not there, and writes events about it, all the while.
 """
 
 from __future__ import annotations
@@ -63,7 +65,10 @@ CHILDREN = (
 PATIENCE = 600.0
 
 
-def model_service(number: int) -> dict[str, Any]:
+SCALING: dict[str, dict[str, int]] = {"fixed": {}, "autoscaled": {"min": 1, "max": 3}}
+
+
+def model_service(number: int, scaling: dict[str, int]) -> dict[str, Any]:
     return {
         "apiVersion": MODEL_SERVICE.api_version,
         "kind": MODEL_SERVICE.kind,
@@ -71,7 +76,7 @@ def model_service(number: int) -> dict[str, Any]:
         "spec": {
             "model": {"uri": f"oci://registry.example/iris@sha256:{number:064x}", "format": "onnx"},
             "server": {"podTemplate": {"nodeSelector": {"example.com/absent": "true"}}},
-            "scaling": {"min": 1, "max": 3},
+            "scaling": scaling,
         },
     }
 
@@ -147,13 +152,13 @@ async def second_pass(client: RestClient) -> int:
     return sum(before.get(name) != version for name, version in after.items()) + len(before.keys() - after.keys())
 
 
-async def measure(kubeconfig: Path, count: int) -> dict[str, float]:
+async def measure(kubeconfig: Path, count: int, scaling: dict[str, int]) -> dict[str, float]:
     async with RestClient.from_kubeconfig(kubeconfig, rate=2000.0, burst=2000) as client:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         await client.create(NAMESPACES, namespace)
         started = time.monotonic()
         await asyncio.gather(
-            *(client.apply(MODEL_SERVICE, model_service(number), manager="bench") for number in range(count))
+            *(client.apply(MODEL_SERVICE, model_service(number, scaling), manager="bench") for number in range(count))
         )
         applied = time.monotonic() - started
         await reconciled(client, count)
@@ -170,29 +175,31 @@ async def measure(kubeconfig: Path, count: int) -> dict[str, float]:
     }
 
 
-def one(count: int) -> dict[str, float]:
+def one(count: int, scaling: dict[str, int]) -> dict[str, float]:
     """A cluster from nothing, and away again."""
     cluster = lifecycle.create(NAME, 1, QUIET)
     try:
         command = [sys.executable, "-m", "slipway", "up", "--name", NAME]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return asyncio.run(measure(cluster.kubeconfig, count))
+        return asyncio.run(measure(cluster.kubeconfig, count, scaling))
     finally:
         lifecycle.delete(NAME, QUIET)
 
 
 def main() -> None:
-    counts = [int(word) for word in sys.argv[1:]] or [200, 1000]
+    words = sys.argv[1:]
+    kind = words.pop(0) if words and words[0] in SCALING else "fixed"
+    counts = [int(word) for word in words] or [200, 1000]
     home = tempfile.mkdtemp(prefix="slipway-bench-", dir=Path.home())
     os.environ["SLIPWAY_HOME"] = home
-    figures = {str(count): one(count) for count in counts}
+    figures = {str(count): one(count, SCALING[kind]) for count in counts}
     shutil.rmtree(home)
     ratios = {
         name: round(figures[str(count)][measured] / bound, 2)
         for (name, measured, count), bound in BOUNDS.items()
         if str(count) in figures
     }
-    keep("many_services", {"by_count": figures, "of_the_bound": ratios})
+    keep(f"many_services_{kind}", {"by_count": figures, "of_the_bound": ratios})
 
 
 if __name__ == "__main__":
