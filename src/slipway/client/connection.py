@@ -187,6 +187,7 @@ class Connection:
                 async for _ in self.api.watch(kind, namespace, labels=labels, fields=fields):
                     changed.set()
             await asyncio.sleep(_RECONNECT)
+            changed.set()  # who knows what happened meanwhile
 
     async def delete(self, name: str, *, dry_run: bool = False) -> None:
         """Deletes one model service; Kubernetes deletes what belongs to it. With `dry_run` the server only tries."""
