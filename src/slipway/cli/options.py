@@ -77,3 +77,16 @@ RegistryAddress = Annotated[
     str | None,
     typer.Option("--registry", help="HOST[:PORT][/PATH]. Default: the local cluster's.", show_default=False),
 ]
+NewName = Annotated[str | None, typer.Argument(help="The name of the model service.", show_default=False)]
+ModelSource = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PATH|URI]",
+        help="The model: a file or directory, or where it is: oci://…, pvc://…, s3://…, hf://…",
+        show_default=False,
+    ),
+]
+ServiceFile = Annotated[Path | None, typer.Option("--filename", "-f", help="A ModelService in a file instead.")]
+Replicas = Annotated[int | None, typer.Option(min=1, max=1000, help="How many replicas, fixed.")]
+Minimum = Annotated[int | None, typer.Option("--min", min=1, max=1000, help="The least replicas.")]
+Maximum = Annotated[int | None, typer.Option("--max", min=1, max=1000, help="The most: scale with load.")]

@@ -55,6 +55,20 @@ def keep(wish: Wish, existing: dict[str, Any] | None) -> Wish:
     )
 
 
+def service_said(
+    file: Path | None, name: str | None, source: str | None, *others: object, example: str
+) -> Path | tuple[str, str]:
+    """The file that says all of a service, else its name and model; `InvalidInputError` for both and for neither."""
+    if file is not None:
+        if any(said is not None for said in (name, source, *others)):
+            raise InvalidInputError(f"-f {file} says it all: leave out NAME, PATH and the rest.", "Or change the file.")
+        return file
+    if name is None or source is None:
+        missing = "NAME" if name is None else "PATH or URI"
+        raise InvalidInputError(f"{missing} is missing.", f"For example: {example}")
+    return check_name(name), source
+
+
 def replica_range(replicas: int | None, minimum: int | None, maximum: int | None) -> tuple[int | None, int | None]:
     """`spec.scaling` min and max from the options; `--replicas N` is both."""
     if replicas is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -15,10 +14,16 @@ from slipway.cli.options import (
     DryRun,
     Force,
     KubeconfigFile,
+    Maximum,
+    Minimum,
     ModelFormat,
+    ModelSource,
     Namespace,
+    NewName,
     Output,
     RegistryAddress,
+    Replicas,
+    ServiceFile,
     Timeout,
     Wait,
 )
@@ -28,9 +33,16 @@ from slipway.cli.terminal import progress, say
 from slipway.cli.writing import How, finish, seconds, show, warn
 from slipway.client.change import deployed
 from slipway.client.errors import InvalidInputError
-from slipway.client.manifest import Wish, check_manifest, keep, model_service, read_manifest, replica_range
+from slipway.client.manifest import (
+    Wish,
+    check_manifest,
+    keep,
+    model_service,
+    read_manifest,
+    replica_range,
+    service_said,
+)
 from slipway.client.model import check_format, check_model
-from slipway.client.names import check_name
 from slipway.client.push import Upload, prepare
 from slipway.client.target import Target, Where, resolve
 from slipway.kit.objects import Manifest
@@ -40,18 +52,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def deploy(
-    name: Annotated[str | None, typer.Argument(help="The name of the model service.", show_default=False)] = None,
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[PATH|URI]", help="The model: a file, a directory, oci://… or pvc://…", show_default=False
-        ),
-    ] = None,
+    name: NewName = None,
+    source: ModelSource = None,
     *,
-    file: Annotated[Path | None, typer.Option("--filename", "-f", help="A ModelService in a file instead.")] = None,
-    replicas: Annotated[int | None, typer.Option(min=1, max=1000, help="How many replicas, fixed.")] = None,
-    minimum: Annotated[int | None, typer.Option("--min", min=1, max=1000, help="The least replicas.")] = None,
-    maximum: Annotated[int | None, typer.Option("--max", min=1, max=1000, help="The most: scale with load.")] = None,
+    file: ServiceFile = None,
+    replicas: Replicas = None,
+    minimum: Minimum = None,
+    maximum: Maximum = None,
     model_format: ModelFormat = None,
     allow_pickle: AllowPickle = False,
     registry: RegistryAddress = None,
@@ -71,16 +78,11 @@ def deploy(
     low, high = replica_range(replicas, minimum, maximum)
     how = How(seconds(timeout) if wait else None, dry_run, force)
     where = Where(context, kubeconfig, namespace)
-    if file is not None:
-        if any(said is not None for said in (name, source, low, high, model_format)):
-            raise InvalidInputError(f"-f {file} says it all: leave out NAME, PATH and the rest.", "Or change the file.")
-        applied = _deploy_file(file, where, how)
-    elif name is None or source is None:
-        missing = "NAME" if name is None else "PATH or URI"
-        raise InvalidInputError(f"{missing} is missing.", "For example: slipway deploy iris ./model.onnx")
+    said = service_said(file, name, source, low, high, model_format, example="slipway deploy iris ./model.onnx")
+    if isinstance(said, Path):
+        applied = _deploy_file(said, where, how)
     else:
-        wish = Wish(check_name(name), source, model_format, low, high, allow_pickle)
-        applied = _deploy_model(wish, where, registry, how)
+        applied = _deploy_model(Wish(*said, model_format, low, high, allow_pickle), where, registry, how)
     show(applied, out)
 
 

@@ -11,12 +11,21 @@ from typing import Annotated
 import typer
 
 from slipway.cli import output
-from slipway.cli.options import AllowPickle, ModelFormat, RegistryAddress
+from slipway.cli.options import (
+    AllowPickle,
+    Maximum,
+    Minimum,
+    ModelFormat,
+    ModelSource,
+    NewName,
+    RegistryAddress,
+    Replicas,
+    ServiceFile,
+)
 from slipway.cli.terminal import say
 from slipway.client.errors import InvalidInputError
-from slipway.client.manifest import Wish, check_manifest, model_service, read_manifest, replica_range
+from slipway.client.manifest import Wish, check_manifest, model_service, read_manifest, replica_range, service_said
 from slipway.client.model import check_format, check_model
-from slipway.client.names import check_name
 from slipway.client.push import parse_registry, prepare
 from slipway.controllers.modelservice.render import (
     DEFAULT_NAMESPACE,
@@ -74,18 +83,13 @@ class _Told:
 
 @app.command()
 def show(
-    name: Annotated[str | None, typer.Argument(help="The name of the model service.", show_default=False)] = None,
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[PATH|URI]", help="The model: oci://…, pvc://…, s3://…, or a file or directory", show_default=False
-        ),
-    ] = None,
+    name: NewName = None,
+    source: ModelSource = None,
     *,
-    file: Annotated[Path | None, typer.Option("--filename", "-f", help="A ModelService in a file instead.")] = None,
-    replicas: Annotated[int | None, typer.Option(min=1, max=1000, help="How many replicas, fixed.")] = None,
-    minimum: Annotated[int | None, typer.Option("--min", min=1, max=1000, help="The least replicas.")] = None,
-    maximum: Annotated[int | None, typer.Option("--max", min=1, max=1000, help="The most: scale with load.")] = None,
+    file: ServiceFile = None,
+    replicas: Replicas = None,
+    minimum: Minimum = None,
+    maximum: Maximum = None,
     model_format: ModelFormat = None,
     allow_pickle: AllowPickle = False,
     registry: RegistryAddress = None,
@@ -121,15 +125,13 @@ def show(
     """
     settings = _Told(image, gateway, ingress_class, fetcher_image).settings(image_volumes=image_volumes)
     low, high = replica_range(replicas, minimum, maximum)
-    if file is not None:
-        if any(said is not None for said in (name, source, low, high, model_format)):
-            raise InvalidInputError(f"-f {file} says it all: leave out NAME, PATH and the rest.", "Or change the file.")
-        service = read_manifest(file)
-    elif name is None or source is None:
-        missing = "NAME" if name is None else "PATH or URI"
-        raise InvalidInputError(f"{missing} is missing.", "For example: slipway render iris oci://REGISTRY/iris:1")
+    said = service_said(
+        file, name, source, low, high, model_format, example="slipway render iris oci://REGISTRY/iris:1"
+    )
+    if isinstance(said, Path):
+        service = read_manifest(said)
     else:
-        service = _described(Wish(check_name(name), source, model_format, low, high, allow_pickle), registry)
+        service = _described(Wish(*said, model_format, low, high, allow_pickle), registry)
     objects = _rendered(_placed(service, namespace), settings)
     if ingress_class and not any(item["kind"] == "Ingress" for item in objects):
         say("There is no Ingress: it routes by host names, and spec.routing.hostnames has none.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from slipway.cli.options import (
@@ -11,9 +9,12 @@ from slipway.cli.options import (
     DryRun,
     Force,
     KubeconfigFile,
+    Maximum,
+    Minimum,
     Name,
     Namespace,
     Output,
+    Replicas,
     Timeout,
     Wait,
 )
@@ -34,9 +35,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def scale(
     name: Name,
     *,
-    replicas: Annotated[int | None, typer.Option(min=1, max=1000, help="How many replicas, fixed.")] = None,
-    minimum: Annotated[int | None, typer.Option("--min", min=1, max=1000, help="The least replicas.")] = None,
-    maximum: Annotated[int | None, typer.Option("--max", min=1, max=1000, help="The most: scale with load.")] = None,
+    replicas: Replicas = None,
+    minimum: Minimum = None,
+    maximum: Maximum = None,
     wait: Wait = True,
     timeout: Timeout = "5m",
     dry_run: DryRun = False,
