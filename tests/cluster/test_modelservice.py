@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
+from contextlib import contextmanager
 
 from .services import apply, condition, service, until_condition, until_ready
 from .tools import get, host_pid, kubectl, slipway, until
-from .traffic import FLOWER, ask
+from .traffic import FLOWER, Load, ask
 
 
 def template(cluster, namespace, name="iris"):
@@ -135,6 +137,40 @@ def test_an_etcd_that_pauses_loses_nothing(platform, namespace, pushed):
         os.kill(process, signal.SIGCONT)
     url = until_ready(platform, namespace, "iris")
     assert ask(f"{url}/predict", FLOWER)[0] == 200
+
+
+@contextmanager
+def slow(process):
+    """A process that runs for a tenth of the time, in slices of half a second."""
+    over = threading.Event()
+
+    def brake():
+        while not over.wait(0.05):
+            os.kill(process, signal.SIGSTOP)
+            over.wait(0.45)
+            os.kill(process, signal.SIGCONT)
+
+    thread = threading.Thread(target=brake)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_an_etcd_that_is_slow_delays_and_loses_nothing(platform, namespace, pushed):
+    apply(platform, namespace, "iris", pushed)
+    url = until_ready(platform, namespace, "iris")
+    before = service(platform, namespace, "iris")["status"]["revision"]
+    with Load(url, rate=10.0) as load, slow(host_pid(platform, "etcd")):
+        apply(platform, namespace, "iris", pushed, server=with_variable("slow"))
+        kubectl(platform, "delete", "networkpolicy", "iris", "-n", namespace)
+        until(lambda: service(platform, namespace, "iris")["status"]["revision"] != before, pause=1.0)
+        until(lambda: "iris" in kubectl(platform, "get", "networkpolicy", "-n", namespace, "-o", "name"), pause=1.0)
+        until_ready(platform, namespace, "iris")
+    assert load.sent
+    assert load.failures == []
 
 
 def test_conditions_have_times_and_generations(platform, namespace, pushed):
