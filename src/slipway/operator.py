@@ -31,7 +31,9 @@ from slipway.kit.manager import Manager
 from slipway.kit.metrics import Metrics
 from slipway.kit.objects import Manifest
 from slipway.kit.rest import RestClient
-from slipway.oci import RegistryClient
+from slipway.oci import OciError, RegistryClient
+from slipway.oci.authorities import KEY as CA_CERTIFICATES
+from slipway.oci.authorities import trusting
 from slipway.oci.login import RegistryLogin, login_in
 from slipway.oci.registry import registry_url
 
@@ -122,16 +124,24 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
 
 
 def open_registry(certificates: Path | None, image: str, secret: Manifest | None) -> RegistryClient:
-    """The client of an image's registry, with certificates in Docker's layout, or the login of a Secret, if any."""
+    """The client of an image's registry, with certificates in Docker's layout, or what a Secret has, if any.
+
+    Raises `OciError` for a Secret that cannot be read.
+    """
     host = image.partition("/")[0]
     place = certificates / host if certificates else None
     if place and place.is_dir():
         return RegistryClient.mutual_tls(
             f"https://{host}", place / "ca.crt", place / "client.cert", place / "client.key"
         )
-    encoded = (secret or {}).get("data", {}).get(".dockerconfigjson")
-    login = login_in(image, base64.b64decode(encoded), "the Secret of the model") if encoded else None
-    return RegistryClient(registry_url(host), auth=RegistryLogin(login))
+    data = {key: base64.b64decode(value) for key, value in ((secret or {}).get("data") or {}).items()}
+    logins, authorities = data.get(".dockerconfigjson"), data.get(CA_CERTIFICATES)
+    login = login_in(image, logins, "the Secret of the model") if logins else None
+    try:
+        trust = trusting(authorities.decode(errors="replace")) if authorities else None
+    except ValueError as error:
+        raise OciError(f"The Secret of the model: {error}.", "Give whole blocks of PEM.") from error
+    return RegistryClient(registry_url(host), trust=trust, auth=RegistryLogin(login))
 
 
 def make_manager(client: Client, options: Options, metrics: Metrics | None = None) -> Manager:

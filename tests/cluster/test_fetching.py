@@ -15,7 +15,7 @@ from slipway.cluster import binaries
 from slipway.cluster.pki import Authority
 from slipway.progress import LineProgress
 
-from .services import until_condition, until_ready
+from .services import service, until_condition, until_ready
 from .tools import get, host_pid, kubectl, slipway, until
 from .traffic import FLOWER, ask
 
@@ -95,11 +95,11 @@ def secret(cluster, namespace, name, **values):
     kubectl(cluster, "apply", "-f", "-", stdin=json.dumps(manifest | {"stringData": values}))
 
 
-def fetched(namespace, uri, credentials):
+def fetched(namespace, uri, credentials, name="iris"):
     """A ModelService of a model that is fetched."""
     model = {"uri": uri, "format": "onnx", "secretRef": {"name": credentials}}
     manifest = {"apiVersion": "slipway.dev/v1alpha1", "kind": "ModelService"}
-    return json.dumps(manifest | {"metadata": {"name": "iris", "namespace": namespace}, "spec": {"model": model}})
+    return json.dumps(manifest | {"metadata": {"name": name, "namespace": namespace}, "spec": {"model": model}})
 
 
 def images(cluster):
@@ -152,6 +152,9 @@ def test_an_image_is_fetched_where_nodes_cannot_mount_it(platform, namespace, ho
     manifest = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson"}
     manifest |= {"metadata": {"name": "pull", "namespace": namespace}, "stringData": values}
     kubectl(platform, "apply", "-f", "-", stdin=json.dumps(manifest))
+    repository, _, digest = uri.partition("@")
+    kubectl(platform, "apply", "-f", "-", stdin=fetched(namespace, f"{repository}:1", "pull", name="tagged"))
+    until(lambda: service(platform, namespace, "tagged").get("status", {}).get("model", {}).get("digest") == digest)
     (tmp_path / "service.yaml").write_text(fetched(namespace, uri, "pull"))
     serving, fetcher = images(platform)
     chosen = ("--image", serving, "--fetcher-image", fetcher, "--no-image-volumes")

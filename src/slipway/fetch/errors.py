@@ -8,10 +8,10 @@ Exception
 
 from __future__ import annotations
 
+from slipway.oci.authorities import KEY
+
 NOT_TRUSTED = "the server's certificate is not trusted"
-CA_CERTIFICATES = "CA_CERTIFICATES"
-"""The variable, and the key of a Secret, for authorities of the user's own."""
-TRUST = f"put its authority's certificate, as PEM, under the key {CA_CERTIFICATES} of the model's Secret"
+TRUST = f"put its authority's certificate, as PEM, under the key {KEY} of the model's Secret"
 
 
 class FetchError(Exception):

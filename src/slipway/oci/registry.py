@@ -41,17 +41,21 @@ class RegistryClient:
         url: str,
         *,
         tls: ssl.SSLContext | None = None,
+        trust: ssl.SSLContext | None = None,
         auth: httpx2.Auth | None = None,
         transport: httpx2.BaseTransport | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`tls` also means a registry of our own, which no proxy stands before; `pause` waits between attempts."""
+        """`tls` also means a registry of our own, which no proxy stands before; `trust` is for any other.
+
+        `pause` waits between attempts.
+        """
         self.url = url.rstrip("/")
         self._pause = pause
         self._homes: dict[str, str] = {}  # where each blob was seen: the registry can share it with other repositories
         self._http = httpx2.Client(
             base_url=self.url,
-            verify=tls or True,
+            verify=tls or trust or True,
             auth=auth,
             trust_env=tls is None,
             transport=transport,

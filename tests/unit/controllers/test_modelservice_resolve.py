@@ -12,11 +12,12 @@ import pytest
 
 from slipway.api.modelservice import Model
 from slipway.api.server import NameRef
+from slipway.cluster.pki import Authority
 from slipway.controllers.modelservice.resolve import RegistryResolver
 from slipway.kit.client import Unreachable
 from slipway.kit.objects import SECRET, Manifest
 from slipway.kit.testing import ApiServer, Call
-from slipway.oci import RegistryClient
+from slipway.oci import OciError, RegistryClient
 from slipway.oci.login import RegistryLogin, login_in
 from slipway.operator import open_registry
 
@@ -94,3 +95,14 @@ def test_a_registry_with_certificates_is_known_by_its_directory(tmp_path: Path) 
         assert client.url == "https://registry.example"
     with pytest.raises(OSError, match="No such file"):
         open_registry(tmp_path, "other.example/models/iris", None)
+
+
+def test_authorities_of_the_secret_are_trusted() -> None:
+    def holding(text: str) -> Manifest:
+        return {"data": {"CA_CERTIFICATES": base64.b64encode(text.encode()).decode()}}
+
+    known = Authority("the team's own").pair.certificate.decode()
+    with open_registry(None, "registry.example/models/iris", holding(known)) as client:
+        assert client.url == "https://registry.example"
+    with pytest.raises(OciError, match="CA_CERTIFICATES does not hold certificates"):
+        open_registry(None, "registry.example/models/iris", holding("ca.crt"))
