@@ -123,6 +123,9 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
     )
 
 
+REGISTRY_PATIENCE = 5.0  # seconds: a thread that waits for one registry is missing for the others
+
+
 def open_registry(certificates: Path | None, image: str, secret: Manifest | None) -> RegistryClient:
     """The client of an image's registry, with certificates in Docker's layout, or what a Secret has, if any.
 
@@ -141,7 +144,9 @@ def open_registry(certificates: Path | None, image: str, secret: Manifest | None
         trust = trusting(authorities.decode(errors="replace")) if authorities else None
     except ValueError as error:
         raise OciError(f"The Secret of the model: {error}.", "Give whole blocks of PEM.") from error
-    return RegistryClient(registry_url(host), trust=trust, auth=RegistryLogin(login))
+    return RegistryClient(
+        registry_url(host), trust=trust, auth=RegistryLogin(login), attempts=1, timeout=REGISTRY_PATIENCE
+    )
 
 
 def make_manager(client: Client, options: Options, metrics: Metrics | None = None) -> Manager:

@@ -36,11 +36,15 @@ class OwnedByAnother(TerminalError):  # noqa: N818  # a finding, to be told in a
 
 @dataclass(slots=True)
 class Applied:
-    """What `apply_children` wrote: `Kind namespace/name` each. All empty when everything was as it should be."""
+    """What `apply_children` wrote: `Kind namespace/name` each. All empty when everything was as it should be.
+
+    `answers` are the objects as they are after it, by kind and key, of those that were written.
+    """
 
     created: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    answers: dict[tuple[Kind, Key], Manifest] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.created or self.updated or self.deleted)
@@ -141,6 +145,7 @@ class Applier:
             return
         answer = await self._write(child)
         wrote(child.kind, answer)
+        applied.answers[place] = answer
         version = answer["metadata"]["resourceVersion"]
         self._settle(place, child, answer)
         if child.live is None:

@@ -30,6 +30,9 @@ RESULTS = ("success", "requeue_after", "error")
 MapFunction = Callable[[Manifest], Iterable[Key]]
 """The keys to reconcile when an object has changed."""
 
+Aspect = Callable[[Manifest], object]
+"""What of an object matters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -87,7 +90,7 @@ class Controller:
         self.reconciler = reconciler
         self.workers = workers
         self._source = kind
-        self._sources: list[tuple[Kind | Store, MapFunction]] = []
+        self._sources: list[tuple[Kind | Store, MapFunction, Aspect | None]] = []
         self._stores: dict[Kind, Store] = {}
         self._main: Store
         self._queue: WorkQueue[Key]
@@ -95,12 +98,15 @@ class Controller:
 
     def owns(self, *kinds: Kind | Store) -> Self:
         """Reconciles the owner when an object of these kinds changes that has it as controller."""
-        self._sources.extend((kind, self._owner) for kind in kinds)
+        self._sources.extend((kind, self._owner, None) for kind in kinds)
         return self
 
-    def watches(self, kind: Kind | Store, to: MapFunction) -> Self:
-        """Reconciles what `to` gives when an object of `kind` changes; asked with the object before and after."""
-        self._sources.append((kind, to))
+    def watches(self, kind: Kind | Store, to: MapFunction, *, aspect: Aspect | None = None) -> Self:
+        """Reconciles what `to` gives when an object of `kind` changes; asked with the object before and after.
+
+        With `aspect`, a change matters that changes what it gives, and no other.
+        """
+        self._sources.append((kind, to, aspect))
         return self
 
     def bind(self, stores: Stores, metrics: Metrics) -> None:
@@ -112,8 +118,8 @@ class Controller:
             return source if isinstance(source, Store) else stores.store(source)
 
         self._main = find(self._source)
-        self._bound = [(find(source), to) for source, to in self._sources]
-        for store in (self._main, *(store for store, _ in self._bound)):
+        self._bound = [(find(source), to, aspect) for source, to, aspect in self._sources]
+        for store in (self._main, *(store for store, _, _ in self._bound)):
             self._stores.setdefault(store.kind, store)
 
     async def run(self, may_write: Callable[[], bool] = lambda: True) -> None:
@@ -122,8 +128,8 @@ class Controller:
         `may_write` is asked before each reconcile and each write; when it says no, this ends with `LeaseLost`.
         """
         self._main.subscribe(self._enqueue_own)
-        for store, to in self._bound:
-            store.subscribe(self._enqueue(to))
+        for store, to, aspect in self._bound:
+            store.subscribe(self._enqueue(to, aspect))
         for manifest in self._main.list():
             self._queue.add(key_of(manifest), low=True)
         try:
@@ -135,8 +141,10 @@ class Controller:
     def _enqueue_own(self, old: Manifest | None, new: Manifest | None) -> None:
         self._queue.add(key_of(new or old or {}))
 
-    def _enqueue(self, to: MapFunction) -> Callable[[Manifest | None, Manifest | None], None]:
+    def _enqueue(self, to: MapFunction, aspect: Aspect | None) -> Callable[[Manifest | None, Manifest | None], None]:
         def handle(old: Manifest | None, new: Manifest | None) -> None:
+            if aspect and old is not None and new is not None and aspect(old) == aspect(new):
+                return
             before = self._keys(to, old) if old is not None else []
             after = self._keys(to, new) if new is not None else []
             for key in before + [key for key in after if key not in before]:

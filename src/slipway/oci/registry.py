@@ -45,22 +45,28 @@ class RegistryClient:
         auth: httpx2.Auth | None = None,
         transport: httpx2.BaseTransport | None = None,
         pause: Callable[[float], None] = time.sleep,
+        attempts: int = ATTEMPTS,
+        timeout: httpx2.Timeout | float = TIMEOUT,
     ) -> None:
         """`tls` also means a registry of our own, which no proxy stands before; `trust` is for any other.
 
-        `pause` waits between attempts.
+        `pause` waits between the `attempts`; `timeout` bounds each wait for bytes, in seconds.
         """
         self.url = url.rstrip("/")
         self._pause = pause
+        self._attempts = attempts
         self._homes: dict[str, str] = {}  # where each blob was seen: the registry can share it with other repositories
-        self._http = httpx2.Client(
-            base_url=self.url,
-            verify=tls or trust or True,
-            auth=auth,
-            trust_env=tls is None,
-            transport=transport,
-            timeout=TIMEOUT,
-        )
+        try:
+            self._http = httpx2.Client(
+                base_url=self.url,
+                verify=tls or trust or True,
+                auth=auth,
+                trust_env=tls is None,
+                transport=transport,
+                timeout=timeout,
+            )
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            raise self._unreachable(error) from error
 
     @classmethod
     def mutual_tls(cls, url: str, ca: Path, cert: Path, key: Path) -> RegistryClient:
@@ -136,14 +142,16 @@ class RegistryClient:
         return self._again(lambda: self._http.request(method, path, **options))
 
     def _again(self, call: Callable[[], httpx2.Response]) -> httpx2.Response:
-        """Up to four attempts with growing pauses."""
-        for attempt in range(ATTEMPTS):
-            last = attempt == ATTEMPTS - 1
+        """As many attempts as it has, with growing pauses."""
+        for attempt in range(self._attempts):
+            last = attempt == self._attempts - 1
             try:
                 answer = call()
             except httpx2.TransportError as error:
                 if last or _hopeless(error):
                     raise self._unreachable(error) from error
+            except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:  # what cannot be asked or understood
+                raise self._unreachable(error) from error
             else:
                 if last or not _busy(answer):
                     return answer

@@ -34,9 +34,10 @@ def plan_ingress(wanted: Routing) -> IngressPlan | None:
     return IngressPlan(tuple(wanted.hostnames), wanted.path or "/", secret)
 
 
-def ingress_url(plan: IngressPlan) -> str:
-    """The URL of the first host, https where there is a certificate."""
-    return f"{'https' if plan.secret else 'http'}://{plan.hostnames[0]}{plan.path.rstrip('/')}"
+def ingress_url(plan: IngressPlan) -> str | None:
+    """The URL of the first host, https where there is a certificate; None where all are wildcards."""
+    host = _callable(plan.hostnames)
+    return f"{'https' if plan.secret else 'http'}://{host}{plan.path.rstrip('/')}" if host else None
 
 
 def plan_route(wanted: Routing, namespace: str, name: str) -> RoutePlan:
@@ -52,12 +53,22 @@ def internal_url(namespace: str, name: str) -> str:
 
 
 def external_url(plan: RoutePlan, gateway_url: str | None) -> str | None:
-    """The URL from outside, None as long as the gateway has no address. `gateway_url` is scheme, host and port."""
+    """The URL from outside; None while the gateway has no address, and where all hosts are wildcards.
+
+    `gateway_url` is scheme, host and port.
+    """
     if gateway_url is None:
         return None
     path = plan.path.rstrip("/")
     if not plan.hostnames:
         return f"{gateway_url.rstrip('/')}{path}"
+    host = _callable(plan.hostnames)
+    if host is None:
+        return None
     scheme, _, address = gateway_url.partition("://")
     _, colon, port = address.rstrip("/").rpartition(":")
-    return f"{scheme}://{plan.hostnames[0]}{colon + port if port.isdigit() else ''}{path}"
+    return f"{scheme}://{host}{colon + port if port.isdigit() else ''}{path}"
+
+
+def _callable(hostnames: tuple[str, ...]) -> str | None:
+    return next((host for host in hostnames if not host.startswith("*")), None)

@@ -42,8 +42,10 @@ def handover(plan: ScalingPlan, current: int | None, *, autoscaler_exists: bool)
 
     A field that its last manager stops applying falls back to its default, one replica. So before the operator stops,
     the number is written once in another manager's name. `current` is the number now, None without a Deployment, which
-    is then made with the default.
+    is then made with the default. At 0 an autoscaler is switched off: somebody has to wake it.
     """
+    if isinstance(plan, Autoscaled) and current == 0:
+        return plan.minimum
     if isinstance(plan, FixedReplicas) or autoscaler_exists or (current is None and plan.minimum == _DEFAULT):
         return None
     return min(max(current or plan.minimum, plan.minimum), plan.maximum)

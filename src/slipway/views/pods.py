@@ -21,7 +21,8 @@ class PodView:
 
     `state` is what it is doing (`Running`, `Loading`, `Pending`, `Terminating`, or the reason that keeps it from
     running); `reason` and `message` say what is wrong and are empty when nothing is known to be; `exit_code` is of the
-    last termination; `load_seconds` from the start of a server that never failed until it was ready.
+    last termination; `load_seconds` from the start of a server that never failed until it was last ready; a pod that is
+    `over` has ended for good, such as one that was evicted, and is kept for its last words.
     """
 
     name: str
@@ -35,6 +36,7 @@ class PodView:
     node: str = ""
     created: str = ""
     load_seconds: int | None = None
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def pod_view(pod: dict[str, Any]) -> PodView:
         node=pod.get("spec", {}).get("nodeName", ""),
         created=metadata.get("creationTimestamp", ""),
         load_seconds=_load_seconds(pod) if ready else None,
+        over=status.get("phase") in {"Failed", "Succeeded"},
     )
 
 
@@ -77,8 +80,12 @@ def _load_seconds(pod: dict[str, Any]) -> int | None:
 
 
 def worst(pods: list[PodView]) -> PodView | None:
-    """The pod whose trouble explains most: one that ran and failed before one that never ran; None without trouble."""
-    troubled = [pod for pod in pods if pod.reason]
+    """The pod whose trouble explains most: one that ran and failed before one that never ran; None without trouble.
+
+    What ended a pod that is over counts where there is no other: it was replaced.
+    """
+    present = [pod for pod in pods if not pod.over] or pods
+    troubled = [pod for pod in present if pod.reason]
     return max(troubled, key=lambda pod: (pod.exit_code is not None, pod.restarts, pod.name), default=None)
 
 

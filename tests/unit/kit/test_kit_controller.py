@@ -230,6 +230,23 @@ async def test_watched_objects_are_mapped_to_keys_before_and_after():
         assert [name for _, name in scripted.keys][3:] == ["two", "two"]
 
 
+@virtual_time
+async def test_of_a_watched_object_only_the_aspect_matters():
+    server = ApiServer()
+    manager = Manager(server)
+    scripted = Scripted(lambda _: Result())
+    controller = Controller(MODEL_SERVICE, scripted)
+    manager.add(
+        controller.watches(CONFIG_MAP, lambda _: [Key("default", "one")], aspect=lambda found: found["data"]["matters"])
+    )
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "default"}}
+    async with running(manager):
+        for data, reconciles in (("a", "1"), 1), (("a", "2"), 1), (("b", "2"), 2):
+            server.put(CONFIG_MAP, {**config, "data": dict(zip(("matters", "noise"), data, strict=True))})
+            await asyncio.sleep(1)
+            assert len(scripted.keys) == reconciles
+
+
 @pytest.mark.parametrize(
     ("reference", "expected"),
     [

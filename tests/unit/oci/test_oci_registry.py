@@ -145,3 +145,18 @@ def test_a_tag_passes_only_when_it_needs_no_escaping(tag: str) -> None:
     except OciError:
         return
     assert httpx2.URL(f"http://x/{tag}").raw_path == f"/{tag}".encode()
+
+
+@pytest.mark.parametrize("host", ["a..b", "..", f"{'a' * 64}.example"])
+def test_a_host_that_cannot_be_is_an_error_of_ours(host: str) -> None:
+    with pytest.raises(OciError, match="cannot be reached"):
+        RegistryClient(f"https://{host}", attempts=1).digest("models/iris", "v1")
+
+
+def test_an_answer_that_cannot_be_understood_is_an_error_of_ours() -> None:
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"Content-Encoding": "gzip"}, content=b"no gzip")
+
+    broken = RegistryClient("https://r.example", transport=httpx2.MockTransport(answer))
+    with broken, pytest.raises(OciError, match="cannot be reached"):
+        broken.manifest("models/iris", "v1")

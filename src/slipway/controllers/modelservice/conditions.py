@@ -9,7 +9,9 @@ from slipway.api import reasons
 from slipway.controllers.modelservice.children.deployment import revision_of
 from slipway.controllers.modelservice.decide import Decision
 from slipway.controllers.modelservice.observe import Observed, read_rollout
+from slipway.kit.objects import key_of
 from slipway.policies.rollout import Rollout
+from slipway.policies.routing import internal_url
 from slipway.policies.scaling import Autoscaled, FixedReplicas
 from slipway.views.conditions import condition, pick, read_conditions
 from slipway.views.pods import PodView, worst
@@ -110,18 +112,18 @@ def routed(facts: Facts) -> Verdict:
     """True when the gateway sends the requests of this route to the service."""
     decision, observed = facts.decision, facts.observed
     if decision is None:
+        if observed.route and observed.gateway:  # what was there before the spec was spoilt
+            return _accepted(observed, key_of(observed.gateway), facts.url)
         return Verdict("Unknown", reasons.INVALID_SPEC, "what is asked for cannot be read")
     wanted = decision.settings.gateway
     if wanted is None:
         return _by_ingress(decision, observed, facts.url)
     if not observed.can_route:
         return Verdict("False", reasons.NO_GATEWAY_API, f"the cluster has no Gateway API: {_INSIDE}")
-    gateway = "/".join(wanted)
     if observed.gateway is None:
-        return Verdict(
-            "False", reasons.GATEWAY_NOT_FOUND, f"the operator routes through Gateway {gateway}, which is not there"
-        )
-    return _accepted(observed, wanted, gateway, facts.url)
+        message = f"the operator routes through Gateway {'/'.join(wanted)}, which is not there"
+        return Verdict("False", reasons.GATEWAY_NOT_FOUND, message)
+    return _accepted(observed, wanted, facts.url)
 
 
 def ready(facts: Facts) -> Verdict:
@@ -135,6 +137,8 @@ def ready(facts: Facts) -> Verdict:
         if progress.status == "False" and progress.reason != reasons.ROLLOUT_COMPLETE:
             return Verdict("False", progress.reason, progress.message)
         return Verdict("False", reasons.NO_REPLICA_READY, progress.message or "no replica takes requests")
+    if facts.failure and facts.failure.reason == reasons.NAME_TAKEN and facts.observed.entrance is None:
+        return Verdict("False", facts.failure.reason, facts.failure.message)
     if route.status == "False" and route.reason not in _INSIDE_ONLY:
         return Verdict("False", route.reason, route.message)
     return Verdict("True", reasons.SERVING, f"{facts.url} answers")
@@ -185,7 +189,8 @@ def _by_ingress(decision: Decision, observed: Observed, url: str) -> Verdict:
     return Verdict("True", reasons.ACCEPTED, f"Ingress class {name} sends requests for {url}")
 
 
-def _accepted(observed: Observed, wanted: tuple[str, str], gateway: str, url: str) -> Verdict:
+def _accepted(observed: Observed, wanted: tuple[str, str], url: str) -> Verdict:
+    gateway = "/".join(wanted)
     pending = Verdict("False", reasons.ROUTE_PENDING, f"Gateway {gateway} has not looked at the route yet")
     if observed.route is None:
         return pending
@@ -200,5 +205,8 @@ def _accepted(observed: Observed, wanted: tuple[str, str], gateway: str, url: st
                 return pending
             if not check.holds:
                 return Verdict("False", check.reason, check.message)
+        if url == internal_url(*key_of(observed.service)):
+            message = f"Gateway {gateway} has taken the route up; under which address it is called is not known"
+            return Verdict("True", reasons.ACCEPTED, message)
         return Verdict("True", reasons.ACCEPTED, f"Gateway {gateway} sends requests for {url}")
     return pending

@@ -17,7 +17,7 @@ from slipway.controllers.modelservice.children import build_children
 from slipway.controllers.modelservice.children.deployment import revision_of
 from slipway.controllers.modelservice.conditions import Facts, Failure
 from slipway.controllers.modelservice.decide import Decision, Known, decide, inputs_of
-from slipway.controllers.modelservice.observe import Observed, observe
+from slipway.controllers.modelservice.observe import Observed, after, observe
 from slipway.controllers.modelservice.resolve import NoResolver, Resolver
 from slipway.controllers.modelservice.settings import Settings
 from slipway.controllers.modelservice.status import build_status, happenings, service_url
@@ -28,8 +28,8 @@ from slipway.controllers.modelservice.stores import (
     services_of_pod,
     services_that_read,
 )
-from slipway.kit.apply import Applier, OwnedByAnother, apply_to
-from slipway.kit.client import Client, Forbidden, Invalid, NotFound
+from slipway.kit.apply import Applied, Applier, OwnedByAnother, apply_to
+from slipway.kit.client import ApiError, Client, Conflict, Forbidden, Invalid, NotFound
 from slipway.kit.consistency import wrote
 from slipway.kit.controller import Controller, Result
 from slipway.kit.events import EventRecorder
@@ -48,12 +48,26 @@ _ASK_AGAIN: Final = 300.0  # seconds, where the API server said no: an admission
 _MOST_PROBLEMS: Final = 3
 
 
+_DONE: Final = Result()
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What became of an attempt to make the children."""
+    """What became of an attempt to make the children. `error` is to be told, and then tried again with back-off."""
 
     facts: Facts
     result: Result
+    error: ApiError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What is there after an attempt, and what was in its way."""
+
+    observed: Observed
+    failure: Failure | None = None
+    result: Result = _DONE
+    error: ApiError | None = None
 
 
 class ModelServiceReconciler:
@@ -85,6 +99,8 @@ class ModelServiceReconciler:
             return Result()
         attempt = await self._attempt(observe(self._stores, service, self._settings.gateway))
         await self._report(attempt.facts)
+        if attempt.error:
+            raise attempt.error
         return attempt.result
 
     async def _attempt(self, observed: Observed) -> _Attempt:
@@ -99,12 +115,11 @@ class ModelServiceReconciler:
         decision = decide(key.namespace, key.name, spec, self._settings, can_route=observed.can_route, known=known)
         children = build_children(decision)
         revision = next(revision_of(child) for child in children if child["kind"] == DEPLOYMENT.kind)
-        failure, result = _unable(decision), Result()
-        if failure is None:
-            failure, result = await self._make(observed, decision, children)
-        if failure is None:
+        failure = _unable(decision)
+        made = _Made(observed, failure) if failure else await self._make(observed, decision, children)
+        if made.failure is None:
             await self._forget(observed, decision, revision)
-        return _Attempt(self._facts(observed, revision, decision, failure), result)
+        return _Attempt(self._facts(made.observed, revision, decision, made.failure), made.result, made.error)
 
     async def _known(self, observed: Observed, spec: ModelServiceSpec) -> Known:
         """What the decision needs besides the spec. A registry is asked only for a revision that is not there yet."""
@@ -113,30 +128,34 @@ class ModelServiceReconciler:
         digest = before.digest if before else await self._resolver.digest(namespace, spec.model)
         return Known(observed.revisions, digest, observed.load_seconds, observed.content, observed.restarted_at)
 
-    async def _make(
-        self, observed: Observed, decision: Decision, children: list[Manifest]
-    ) -> tuple[Failure | None, Result]:
+    async def _make(self, observed: Observed, decision: Decision, children: list[Manifest]) -> _Made:
         try:
-            await self._apply(observed, decision, children)
+            observed = after(observed, await self._apply(observed, decision, children))
         except OwnedByAnother as error:
-            return Failure(reasons.NAME_TAKEN, str(error)), Result(requeue_after=_LOOK_AGAIN)
+            return _Made(observed, Failure(reasons.NAME_TAKEN, str(error)), Result(requeue_after=_LOOK_AGAIN))
         except Invalid as error:
-            return Failure(reasons.REJECTED, error.message), Result(requeue_after=_ASK_AGAIN)
+            return _Made(observed, Failure(reasons.REJECTED, error.message), Result(requeue_after=_ASK_AGAIN))
         except Forbidden as error:
-            return Failure(reasons.APPLY_FAILED, error.message), Result(requeue_after=_LOOK_AGAIN)
+            return _Made(observed, Failure(reasons.APPLY_FAILED, error.message), Result(requeue_after=_LOOK_AGAIN))
+        except (Conflict, NotFound):  # somebody was faster: an event of it is on its way
+            raise
+        except ApiError as error:
+            return _Made(observed, Failure(reasons.APPLY_FAILED, error.message), error=error)
         waits_for_gateway = self._settings.gateway is not None and not observed.can_route
-        return None, Result(requeue_after=_LOOK_AGAIN if waits_for_gateway else None)
+        return _Made(observed, result=Result(requeue_after=_LOOK_AGAIN if waits_for_gateway else None))
 
-    async def _apply(self, observed: Observed, decision: Decision, children: list[Manifest]) -> None:
+    async def _apply(self, observed: Observed, decision: Decision, children: list[Manifest]) -> Applied:
         """Children in order. `replicas` is handed over first where there is a Deployment that would lose it."""
         deployment = observed.deployment
         current = deployment["spec"].get("replicas") if deployment else None
         replicas = handover(decision.scaling, current, autoscaler_exists=observed.autoscaler is not None)
         if deployment is not None and replicas is not None:
             await self._hand_over(deployment, replicas)
-        await self._applier.apply_children(observed.service, children, prune_kinds=PRUNED_KINDS)
-        if deployment is None and replicas is not None:
-            await self._hand_over(await self._client.get(DEPLOYMENT, decision.name, decision.namespace), replicas)
+        applied = await self._applier.apply_children(observed.service, children, prune_kinds=PRUNED_KINDS)
+        made = applied.answers.get((DEPLOYMENT, Key(decision.namespace, decision.name)))
+        if deployment is None and made is not None and replicas is not None:
+            await self._hand_over(made, replicas)
+        return applied
 
     async def _forget(self, observed: Observed, decision: Decision, revision: str) -> None:
         """Deletes the records of revisions that are too many."""
@@ -178,6 +197,10 @@ def add_controller(manager: Manager, settings: Settings, *, resolver: Resolver |
         resolver=resolver,
     )
 
+    def of_interest(gateway: Manifest) -> object:
+        """Not how many routes it has, which changes with each of them."""
+        return gateway["spec"], gateway.get("status", {}).get("addresses")
+
     def all_services(gateway: Manifest) -> Iterable[Key]:
         if settings.gateway and key_of(gateway) == Key(*settings.gateway):
             return [key_of(service) for service in stores.services.list()]
@@ -188,7 +211,7 @@ def add_controller(manager: Manager, settings: Settings, *, resolver: Resolver |
     for contents in stores.contents.values():
         controller.watches(contents, lambda manifest: services_that_read(stores, manifest))
     controller.watches(stores.pods, services_of_pod)
-    controller.watches(stores.gateways, all_services)
+    controller.watches(stores.gateways, all_services, aspect=of_interest)
     manager.add(controller)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from slipway.api.modelservice import Access, ModelServiceSpec
 from slipway.controllers.modelservice.settings import Settings
+from slipway.kit.compare import without_nulls
 from slipway.policies.disruption import needs_disruption_budget
 from slipway.policies.model_source import ModelSource, plan_source
 from slipway.policies.resources import effective_resources
@@ -65,9 +66,9 @@ class Decision:
 
 
 def inputs_of(spec: ModelServiceSpec, restarted_at: str | None) -> Inputs:
-    """What makes a revision, as it is kept in one."""
-    model = spec.model.model_dump(exclude_unset=True)
-    server = spec.server.model_dump(exclude_unset=True)
+    """What makes a revision, as it is kept in one: without the nulls that an apply leaves out."""
+    model = without_nulls(spec.model.model_dump(exclude_unset=True))
+    server = without_nulls(spec.server.model_dump(exclude_unset=True))
     return Inputs(model, server, restarted_at)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slipway.api.duration import parse_duration
 from slipway.api.names import ANNOTATION_RESTARTED_AT
 from slipway.controllers.modelservice.children.revision import read_revision
 from slipway.controllers.modelservice.stores import Stores, content_of
+from slipway.kit.apply import Applied
 from slipway.kit.objects import (
     CONTROLLER_REVISION,
     DEPLOYMENT,
     HPA,
     HTTP_ROUTE,
     INGRESS,
+    SERVICE,
     Key,
     Kind,
     Manifest,
@@ -26,7 +28,7 @@ from slipway.views.pods import PodView, pod_view
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One ModelService and its surroundings at one moment."""
+    """One ModelService and its surroundings at one moment. `entrance` is its Service."""
 
     service: Manifest
     deployment: Manifest | None = None
@@ -34,6 +36,7 @@ class Observed:
     route: Manifest | None = None
     gateway: Manifest | None = None
     ingress: Manifest | None = None
+    entrance: Manifest | None = None
     pods: tuple[PodView, ...] = ()
     revisions: tuple[Revision, ...] = ()
     content: str = ""
@@ -96,6 +99,7 @@ def observe(stores: Stores, service: Manifest, gateway: tuple[str, str] | None) 
         autoscaler=owned(HPA),
         route=owned(HTTP_ROUTE),
         ingress=owned(INGRESS),
+        entrance=owned(SERVICE),
         revisions=tuple(
             read_revision(manifest)
             for manifest in stores.children[CONTROLLER_REVISION.kind].by_owner(service["metadata"]["uid"])
@@ -104,4 +108,21 @@ def observe(stores: Stores, service: Manifest, gateway: tuple[str, str] | None) 
         gateway=stores.gateways.get(Key(*gateway)) if gateway else None,
         pods=tuple(pod_view(pod) for pod in stores.pods.by_index("service", str(key))),
         can_route=stores.routes.available,
+    )
+
+
+def after(observed: Observed, applied: Applied) -> Observed:
+    """The same with what was just written: the stores do not know it yet, and the status is of its generation."""
+    key = key_of(observed.service)
+
+    def now(kind: Kind, before: Manifest | None) -> Manifest | None:
+        return applied.answers.get((kind, key), before)
+
+    return replace(
+        observed,
+        deployment=now(DEPLOYMENT, observed.deployment),
+        autoscaler=now(HPA, observed.autoscaler),
+        route=now(HTTP_ROUTE, observed.route),
+        ingress=now(INGRESS, observed.ingress),
+        entrance=now(SERVICE, observed.entrance),
     )

@@ -24,6 +24,7 @@ from slipway.kit.objects import Manifest
 from slipway.policies.model_source import ImageModel, read_model_uri
 from slipway.policies.routing import external_url, ingress_url, internal_url
 from slipway.views.conditions import condition, conditions
+from slipway.views.pods import PodView
 
 _CONDITIONS: Final = {
     reasons.READY: ready,
@@ -63,8 +64,7 @@ def _model(facts: Facts) -> dict[str, Any]:
     decision = facts.decision
     if decision is None:
         return dict(facts.observed.service.get("status", {}).get("model", {}))
-    measured = [pod.load_seconds for pod in facts.newest if pod.load_seconds is not None]
-    seconds = max(measured) if measured else facts.observed.load_seconds
+    seconds = max(_measured(facts.newest, decision.startup.seconds), default=facts.observed.load_seconds)
     source = read_model_uri(decision.spec.model.uri)
     named = source.digest if isinstance(source, ImageModel) else None
     model = {
@@ -75,6 +75,11 @@ def _model(facts: Facts) -> dict[str, Any]:
     return {key: value for key, value in model.items() if value is not None}
 
 
+def _measured(pods: list[PodView], most: int) -> list[int]:
+    """How long they took to load. More than the kubelet waits is a replica that was not ready for a while."""
+    return [pod.load_seconds for pod in pods if pod.load_seconds is not None and pod.load_seconds <= most]
+
+
 def service_url(observed: Observed, decision: Decision | None, settings: Settings) -> str:
     """Where requests go: through the gateway where there is a route and an address, else inside the cluster."""
     metadata = observed.service["metadata"]
@@ -82,7 +87,7 @@ def service_url(observed: Observed, decision: Decision | None, settings: Setting
     if decision is None:
         return str(observed.service.get("status", {}).get("url", inside))
     if decision.ingress:
-        return ingress_url(decision.ingress)
+        return ingress_url(decision.ingress) or inside
     if decision.route is None:
         return inside
     return external_url(decision.route, settings.gateway_url or gateway_url(observed.gateway)) or inside
