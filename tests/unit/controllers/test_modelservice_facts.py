@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from slipway.api.modelservice import Model
+from slipway.controllers.modelservice.settings import Settings
 from slipway.kit.client import ApiError
-from slipway.kit.objects import DEPLOYMENT, HTTP_ROUTE, MODEL_SERVICE, POD, SERVICE
+from slipway.kit.objects import DEPLOYMENT, HTTP_ROUTE, INGRESS, MODEL_SERVICE, POD, SERVICE
 from slipway.kit.testing import ApiServer, Call, virtual_time
 from slipway.views.modelservice import outcome
 
@@ -179,5 +180,19 @@ def test_a_wildcard_is_no_place_to_call(hostnames: list[str], url: str) -> None:
             await settled()
             assert server.objects(MODEL_SERVICE)[KEY]["status"]["url"] == url
             assert (url in told(server, "Routed").message) == (url != "http://iris.team.svc")
+
+    scenario()
+
+
+@pytest.mark.parametrize(("namespace", "reason"), [(None, "NoProxyNamespace"), ("ingress-nginx", "Accepted")])
+def test_an_ingress_controller_that_is_kept_out_is_told(namespace: str | None, reason: str) -> None:
+    @virtual_time
+    async def scenario() -> None:
+        server = cluster(FIXED | {"routing": {"hostnames": ["iris.example.com"], "access": "Namespace"}})
+        async with operator(server, Settings("image", ingress_class="nginx", proxy_namespace=namespace)):
+            made = child(server, INGRESS)
+            server.put(INGRESS, made | {"status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}}})
+            await settled()
+            assert told(server, "Routed").reason == reason
 
     scenario()

@@ -184,6 +184,9 @@ def _by_ingress(decision: Decision, observed: Observed, url: str) -> Verdict:
     if decision.ingress is None:
         message = f"an Ingress needs spec.routing.hostnames: {_INSIDE}"
         return Verdict("False", reasons.NO_HOSTNAMES, message)
+    if decision.access != "Cluster" and decision.settings.proxy_namespace is None:
+        message = f"spec.routing.access is {decision.access}, and the operator runs without --proxy-namespace"
+        return Verdict("False", reasons.NO_PROXY_NAMESPACE, f"{message}: its controllers are kept out")
     if not (observed.ingress or {}).get("status", {}).get("loadBalancer", {}).get("ingress"):
         return Verdict("False", reasons.ROUTE_PENDING, f"no controller of Ingress class {name} has taken the route up")
     return Verdict("True", reasons.ACCEPTED, f"Ingress class {name} sends requests for {url}")
