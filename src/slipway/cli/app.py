@@ -5,6 +5,7 @@ A command's module is imported when the command is called, so that none waits fo
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -43,6 +44,7 @@ COMMANDS = {
 """Every command, in the order of the help, and its line there. Command X-Y lives in `slipway.cli.commands.x_y`."""
 
 _VALUED = {"--context", "--kubeconfig", "-n", "--namespace", "-o", "--output"}
+_GROUPS = {"rollout", "cluster", "config"}
 _FIRST = ("--debug", "--plain")
 COMPLETE = "_SLIPWAY_COMPLETE"
 """Set by a shell that asks what could follow."""
@@ -84,6 +86,9 @@ class LazyGroup(TyperGroup):
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]  # the rest are Typer's keywords
         if COMPLETE in os.environ:
             complete(lambda: super(LazyGroup, self).main([], prog_name, **extra))
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # names are of any script, terminals are not
+                stream.reconfigure(errors="backslashreplace")
         arguments = hoist(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
         debug = "--debug" in arguments
@@ -117,7 +122,8 @@ def hoist(arguments: Sequence[str]) -> list[str]:
     while words and words[0].split("=")[0] in _VALUED:
         count = 1 if "=" in words[0] else 2
         leading, words = leading + words[:count], words[count:]
-    return [*first, *words[:1], *leading, *words[1:], *behind]
+    command = 2 if words[:1] and words[0] in _GROUPS else 1
+    return [*first, *words[:command], *leading, *words[command:], *behind]
 
 
 app = typer.Typer(

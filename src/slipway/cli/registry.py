@@ -9,11 +9,16 @@ from slipway.client.target import Target
 from slipway.cluster import lifecycle
 
 
+def named_registry(address: str | None) -> Registry | None:
+    """The named registry, else the settings'; None where neither names one."""
+    address = address or settings.value("registry")
+    return parse_registry(address) if address else None
+
+
 def registry_of(target: Target, address: str | None) -> Registry:
     """The named registry, else the settings', else the local cluster's; `InvalidInputError` when there is none."""
-    address = address or settings.value("registry")
-    if address:
-        return parse_registry(address)
+    if named := named_registry(address):
+        return named
     if target.cluster is None:
         raise InvalidInputError(
             f"{target.context} is no local cluster, so it has no registry of its own.",

@@ -113,12 +113,13 @@ class AsyncClient(Connection):
 
         A request of the Open Inference Protocol V2 goes to `/v2/models/NAME/infer`, everything else to `/predict`.
         """
-        from slipway.client.predict import ask_api, question
+        from slipway.client.predict import ask_api, patience, question
 
         service = await self.get(name)
         ask = question(name, None if data is None else json.dumps(data))
+        namespace = service["metadata"].get("namespace", self.namespace)
         with self.errors():
-            body = await ask_api(self.api, service["metadata"].get("namespace", self.namespace), name, ask)
+            body = await ask_api(self.api, namespace, name, ask, patience(service))
         try:
             return json.loads(body)
         except ValueError:

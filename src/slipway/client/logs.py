@@ -91,7 +91,8 @@ async def _fetch(client: Connection, pod: dict[str, Any], wanted: dict[str, Any]
             raise
         except ApiError:
             return []
-    stamped = [line.partition(" ") for line in text.splitlines()]
+    # The kubelet ends lines with \n alone: what else ends lines elsewhere, such as a progress bar's \r, is within one.
+    stamped = [line.partition(" ") for line in text.split("\n") if line]
     return [(stamp, rest) for stamp, _, rest in stamped]
 
 

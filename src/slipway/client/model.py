@@ -70,7 +70,12 @@ def _files(path: Path) -> list[Path]:
 
 
 def _walk(directory: Path) -> Iterator[Path]:
-    for entry in directory.rglob("*"):
+    def unreadable(error: OSError) -> None:
+        raise InvalidInputError(
+            f"{error.filename}: cannot be read: {error.strerror}.", f"Permit it: `chmod u+rx {error.filename}`."
+        ) from error
+
+    for entry in (Path(place, name) for place, _, names in os.walk(directory, onerror=unreadable) for name in names):
         if entry.is_symlink() and not entry.exists():
             raise InvalidInputError(
                 f"{entry}: a symbolic link to nothing.", "Remove the link, or restore what it points to."

@@ -40,6 +40,11 @@ class PlatformState:
     parts: tuple[Part, ...]
     services: tuple[Manifest, ...]
 
+    @property
+    def operated(self) -> bool:
+        """Whether there is an operator: without one, nothing becomes of a model service."""
+        return any(part.name == OPERATOR and part.wanted for part in self.parts)
+
 
 async def platform_state(client: Connection) -> PlatformState:
     """Reads it; the parts are known even where the API of model services is missing."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from slipway.client.errors import FailedError, InvalidInputError, UnreachableError
+from slipway.api.duration import parse_duration
+from slipway.client.errors import FailedError, InvalidInputError, UnreachableError, WaitTimeoutError
 from slipway.kit.objects import SERVICE
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from slipway.kit.client import Client
 
-TIMEOUT = 65.0
-"""Seconds: a little more than the gateway waits for the model (`spec.routing.timeout`, 60 s)."""
+_MARGIN = 5.0  # seconds that the gateway's own answer may take
+_DEFAULT = "60s"  # of spec.routing.timeout
+_LONGEST = 3600.0  # seconds, where the service sets no limit
 
 _PORT = "http"
 _UNAVAILABLE = 503
@@ -49,22 +51,22 @@ def question(name: str, data: str | None) -> Question:
     text, source = _read(data)
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"{source}: not JSON: {error}.", "Without --data, the service shows an example."
         ) from None
     path = f"/v2/models/{name}/infer" if _is_v2(value) else "/predict"
-    return Question("POST", path, text.encode())
+    return Question("POST", path, text.encode(errors="surrogateescape"))
 
 
 def _read(data: str) -> tuple[str, str]:
     """The text and where it came from."""
     if not data.startswith("@"):
         return data, "--data"
-    if data == "@-":
-        return sys.stdin.read(), "standard input"
     path = Path(data[1:])
     try:
+        if data == "@-":
+            return sys.stdin.buffer.read().decode(), "standard input"
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
@@ -81,15 +83,29 @@ def _is_v2(value: Any) -> bool:
     )
 
 
-async def ask_gateway(url: str, ask: Question, transport: httpx2.AsyncBaseTransport | None = None) -> bytes:
-    """The answer through the gateway at the service's URL. `UnreachableError` when nothing answers."""
+def patience(service: dict[str, Any]) -> float:
+    """How long an answer may take, in seconds: a little more than the gateway waits for it (`spec.routing.timeout`)."""
+    wanted = service.get("spec", {}).get("routing", {}).get("timeout", _DEFAULT)
+    return (parse_duration(wanted) or _LONGEST) + _MARGIN
+
+
+async def ask_gateway(
+    url: str, ask: Question, seconds: float, transport: httpx2.AsyncBaseTransport | None = None
+) -> bytes:
+    """The answer through the gateway at the service's URL. `UnreachableError` when nothing is there to answer.
+
+    `WaitTimeoutError` after so many seconds without an answer: whether it was computed is not known then.
+    """
     import httpx2  # noqa: PLC0415  # a quarter of a second that --via api does not need
 
     headers = {"content-type": "application/json"} if ask.body is not None else {}
     proxies = not _private(url)
-    async with httpx2.AsyncClient(timeout=TIMEOUT, transport=transport, trust_env=proxies) as http:
+    async with httpx2.AsyncClient(timeout=seconds, transport=transport, trust_env=proxies) as http:
         try:
             answer = await http.request(ask.method, url.rstrip("/") + ask.path, content=ask.body, headers=headers)
+        except (httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
+            hint = "Give it more time: spec.routing.timeout. Or read `slipway logs`."
+            raise WaitTimeoutError(f"The model service did not answer within {seconds:.0f} s.", hint) from error
         except httpx2.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise UnreachableError(f"The gateway at {url} does not answer: {reason}.", "Try `--via api`.") from error
@@ -106,14 +122,14 @@ def _private(url: str) -> bool:
         return False
 
 
-async def ask_api(api: Client, namespace: str, name: str, ask: Question) -> bytes:
+async def ask_api(api: Client, namespace: str, name: str, ask: Question, seconds: float) -> bytes:
     """The answer through the API server's service proxy, which works on every cluster."""
     from slipway.kit.client import ApiError, Forbidden  # noqa: PLC0415  # as above
 
     path = SERVICE.url(namespace, f"http:{name}:{_PORT}", "proxy") + ask.path
     headers = {"content-type": "application/json"} if ask.body is not None else {}
     try:
-        return await api.raw(ask.method, path, body=ask.body, headers=headers)
+        return await api.raw(ask.method, path, body=ask.body, headers=headers, patience=seconds)
     except Forbidden:
         raise
     except ApiError as error:

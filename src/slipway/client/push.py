@@ -12,6 +12,7 @@ from slipway.client.model import LocalModel
 from slipway.oci import Image, OciError, RegistryClient, model_image, push
 from slipway.oci.keychain import stored_login
 from slipway.oci.login import RegistryLogin
+from slipway.oci.registry import check_name, registry_url
 from slipway.progress import Progress
 
 DEFAULT_TAG = "latest"
@@ -47,12 +48,14 @@ class Registry:
 
 
 def parse_registry(address: str) -> Registry:
-    """A registry as people write it: `registry.example.com/team`, https unless it says `http://`."""
+    """A registry as people write it: `registry.example.com/team`; https unless it says `http://` or is this machine."""
     match = _ADDRESS.fullmatch(address)
     if not match:
         raise InvalidInputError(f"{address!r} is not a registry.", "Write --registry HOST[:PORT][/PATH].")
     prefix = match["path"].strip("/")
-    return Registry((match["scheme"] or "https://") + match["host"], match["host"], f"{prefix}/" if prefix else "")
+    host = match["host"]
+    url = f"{match['scheme']}{host}" if match["scheme"] else registry_url(host)
+    return Registry(url, host, f"{prefix}/" if prefix else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ def prepare(model: LocalModel, registry: Registry, name: str) -> Upload:
     """The model as an image called `name` or `name:TAG`. Reads every file once; `InvalidInputError` names a bad one."""
     repository, _, tag = name.partition(":")
     try:
+        check_name(registry.prefix + repository, tag or DEFAULT_TAG)
         image = model_image(model.path)
     except OciError as error:
         raise InvalidInputError(error.message, error.hint) from error

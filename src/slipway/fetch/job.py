@@ -66,6 +66,9 @@ async def fetch(job: Job, tools: Tools) -> None:
     try:
         async with asyncio.timeout(job.timeout):
             await _fetch(job, delivery, Cache(job.cache, job.cache_bytes, meter, tools.pause) if job.cache else None)
+    except (httpx2.RequestError, httpx2.InvalidURL, UnicodeError) as error:
+        why = f"an address or an answer is not one of HTTP ({type(error).__name__})"
+        raise FetchError(uri.shown, why, "check the URI, and its server's configuration") from error
     except TimeoutError as error:
         why = f"the time of {job.timeout:.0f} s is over, with {meter.so_far} fetched"
         do = "give it more time (spec.model.fetchTimeout), or a faster way to its source; what has arrived is resumed"

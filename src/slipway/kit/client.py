@@ -161,7 +161,13 @@ class Client(Protocol):
         ...
 
     async def raw(
-        self, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        patience: float | None = None,
     ) -> bytes:
-        """Any other path: discovery, logs, the service proxy. Same errors."""
+        """Any other path: discovery, logs, the service proxy. Same errors. `patience`: seconds without a byte."""
         ...

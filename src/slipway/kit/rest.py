@@ -214,9 +214,16 @@ class RestClient:
         await self._json("DELETE", _path(kind, namespace, name), {}, options, _JSON)
 
     async def raw(
-        self, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        patience: float | None = None,
     ) -> bytes:
-        return (await self._send(method, path, {}, body, headers or {})).content
+        limits = httpx2.Timeout(patience, connect=TIMEOUT.connect) if patience else TIMEOUT
+        return (await self._send(method, path, {}, body, headers or {}, limits=limits)).content
 
     @asynccontextmanager
     async def websocket(self, path: str, protocol: str) -> AsyncIterator[WebSocket]:
@@ -252,14 +259,23 @@ class RestClient:
             ) from error
 
     async def _send(
-        self, method: str, path: str, query: Mapping[str, Any], content: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        content: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        limits: httpx2.Timeout = TIMEOUT,
     ) -> httpx2.Response:
         for attempt in range(MOST_RETRIES + 1):
             await self._bucket.take()
             if method not in {"GET", "HEAD"}:
                 check_fence()
             async with self._errors():
-                request = self._request(self._http, method, path, query, content=content, headers=headers)
+                request = self._request(
+                    self._http, method, path, query, content=content, headers=headers, timeout=limits
+                )
                 response = await self._exchange(self._http, request)
             if response.status_code != TOO_MANY_REQUESTS or attempt == MOST_RETRIES:
                 break

@@ -28,7 +28,7 @@ Login = tuple[str, str]
 class RegistryLogin(httpx2.Auth):
     """Answers a registry's challenge, Basic or Bearer, with a login or as nobody. Tokens are kept until refused.
 
-    They are for the place that asked for them: an upload or a download may go to another.
+    They are for the place that is asked first: an upload or a download may go to another, which gets none.
     """
 
     def __init__(self, login: Login | None = None) -> None:
@@ -37,13 +37,17 @@ class RegistryLogin(httpx2.Auth):
         basic = login is not None and not self._identity
         self._basic = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode() if basic else ""
         self._authorization = ""
-        self._place = ""
+        self._home = ""
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-        if self._authorization and _place(request.url) == self._place:
+        self._home = self._home or _place(request.url)
+        if _place(request.url) != self._home:
+            yield request
+            return
+        if self._authorization:
             request.headers["Authorization"] = self._authorization
         answer = yield request
-        if answer.status_code != httpx2.codes.UNAUTHORIZED or answer.request.url.host != request.url.host:
+        if answer.status_code != httpx2.codes.UNAUTHORIZED:
             return
         scheme, _, rest = answer.headers.get("WWW-Authenticate", "").partition(" ")
         if scheme.lower() == "bearer":
@@ -53,7 +57,6 @@ class RegistryLogin(httpx2.Auth):
             self._authorization = self._basic
         else:
             return
-        self._place = _place(request.url)
         request.headers["Authorization"] = self._authorization
         yield request
 

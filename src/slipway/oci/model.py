@@ -42,7 +42,10 @@ def _groups(entries: list[Entry]) -> list[list[Entry]]:
 
 
 def _entries(directory: Path) -> Iterator[Entry]:
-    for place, directories, files in os.walk(directory):
+    def unreadable(error: OSError) -> None:
+        raise OciError(f"{error.filename} cannot be read: {error.strerror}.", "Check its permissions.") from error
+
+    for place, directories, files in os.walk(directory, onerror=unreadable):
         directories[:] = [name for name in directories if name not in IGNORED]
         for name in directories:
             inner = Path(place, name)

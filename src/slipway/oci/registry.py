@@ -26,6 +26,9 @@ PARALLEL = 4
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 MEGABYTE = 1_000_000
 
+_OWN = "Is its cluster running? slipway status"
+_FOREIGN = "Check its name, and the way to it."
+
 Report = Callable[[int], None]
 """Told how many more bytes are at the registry."""
 
@@ -55,6 +58,8 @@ class RegistryClient:
         self.url = url.rstrip("/")
         self._pause = pause
         self._attempts = attempts
+        self._hint = _OWN if tls else _FOREIGN
+        self._stopped = threading.Event()
         self._homes: dict[str, str] = {}  # where each blob was seen: the registry can share it with other repositories
         try:
             self._http = httpx2.Client(
@@ -100,13 +105,7 @@ class RegistryClient:
     def upload(self, image: Image, repository: str, tag: str, report: Report = lambda _: None) -> str:
         """Sends what the registry does not have yet, four layers at a time, then the manifest. Returns its digest."""
         check_name(repository, tag)
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            sent = [
-                pool.submit(self._blob, repository, layer.digest, layer.size, layer.read, report)
-                for layer in {layer.digest: layer for layer in image.layers}.values()
-            ]
-            for future in sent:
-                future.result()
+        self._upload_layers(image, repository, report)
         config = image.config_bytes
         self._blob(repository, digest_of(config), len(config), lambda: iter([config]), lambda _: None)
         answer = self._send(
@@ -115,11 +114,27 @@ class RegistryClient:
         self._expect(answer, httpx2.codes.CREATED)
         return image.digest
 
+    def _upload_layers(self, image: Image, repository: str, report: Report) -> None:
+        """All of them, or none further: what fails or is interrupted stops the others within a block."""
+        pool = ThreadPoolExecutor(PARALLEL)
+        sent = [
+            pool.submit(self._blob, repository, layer.digest, layer.size, layer.read, report)
+            for layer in {layer.digest: layer for layer in image.layers}.values()
+        ]
+        try:
+            for future in sent:
+                future.result()
+        except BaseException:
+            self._stopped.set()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
     def _blob(
         self, repository: str, digest: str, size: int, read: Callable[[], Iterator[bytes]], report: Report
     ) -> None:
         """One blob, in one request after the one that asks where to; from the beginning again when that broke off."""
-        sent = _Counted(size, read, report)
+        sent = _Counted(size, read, report, self._stopped)
         there = self._send("HEAD", f"/v2/{repository}/blobs/{digest}")
         if there.status_code != httpx2.codes.OK:
             self._expect(there, httpx2.codes.NOT_FOUND)
@@ -135,8 +150,10 @@ class RegistryClient:
         if begun.status_code != httpx2.codes.ACCEPTED or "Location" not in begun.headers:
             return begun  # refused, or shared: then it is there
         place = begun.request.url.join(begun.headers["Location"]).copy_merge_params({"digest": digest})
+        if place.scheme != "https" and begun.request.url.scheme == "https":
+            raise OciError(f"The registry {self.url} wants the model at a place without TLS.", "Give it an https URL.")
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        return self._http.put(place, content=content.blocks(), headers=headers)
+        return self._http.put(place, content=content, headers=headers)
 
     def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
         return self._again(lambda: self._http.request(method, path, **options))
@@ -160,7 +177,7 @@ class RegistryClient:
 
     def _unreachable(self, error: Exception) -> OciError:
         why = " ".join(str(error).split()) or type(error).__name__
-        return OciError(f"The registry {self.url} cannot be reached: {why}", "Is its cluster running? slipway status")
+        return OciError(f"The registry {self.url} cannot be reached: {why}", self._hint)
 
     def _expect(self, answer: httpx2.Response, code: int) -> httpx2.Response:
         if answer.status_code == code:
@@ -218,15 +235,21 @@ def check_name(repository: str, tag: str) -> None:
 class _Counted:
     """A content that reports each block once, however often it is sent, and also what need not be sent."""
 
-    def __init__(self, size: int, read: Callable[[], Iterator[bytes]], report: Report) -> None:
+    def __init__(
+        self, size: int, read: Callable[[], Iterator[bytes]], report: Report, stopped: threading.Event
+    ) -> None:
+        self._stopped = stopped
         self._size = size
         self._read = read
         self._report = report
         self._reported = 0
 
-    def blocks(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes]:
+        """From the beginning each time: a registry may ask for a login after it has read it."""
         sent = 0
         for block in self._read():
+            if self._stopped.is_set():
+                raise OciError("The upload was stopped.", "Run the command again: what arrived is not sent again.")
             yield block
             sent += len(block)
             self._reach(sent)

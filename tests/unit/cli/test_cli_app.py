@@ -77,6 +77,8 @@ def test_wrong_command_line(slipway, arguments, says):
 
 def test_options_may_come_before_the_command():
     assert hoist(["--context", "c", "-n", "ml", "list", "-A"]) == ["list", "--context", "c", "-n", "ml", "-A"]
+    assert hoist(["-n", "ml", "rollout", "status", "iris"]) == ["rollout", "status", "-n", "ml", "iris"]
+    assert hoist(["-o", "json", "cluster", "list"]) == ["cluster", "list", "-o", "json"]
     assert hoist(["--context=c", "list"]) == ["list", "--context=c"]
     assert hoist(["list", "--debug"]) == ["--debug", "list"]
     assert hoist(["list", "--plain", "--debug"]) == ["--debug", "--plain", "list"]

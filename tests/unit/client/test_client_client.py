@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from slipway.client.client import AsyncClient
 from slipway.client.errors import FailedError, NotFoundError, UnreachableError, WaitTimeoutError
 from slipway.client.logs import LogQuery, follow, logs
+from slipway.client.platform import platform_state
 from slipway.client.wait import wait_ready
 from slipway.kit.client import NotFound, Unreachable
-from slipway.kit.objects import EVENT, MODEL_SERVICE, POD, Key
+from slipway.kit.objects import DEPLOYMENT, EVENT, MODEL_SERVICE, POD, Key
 from slipway.kit.testing import ApiServer, virtual_time
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -192,6 +193,19 @@ async def test_platform_that_is_not_installed():
 
 
 @virtual_time
+async def test_a_platform_without_its_operator_does_not_operate():
+    server = ApiServer()
+    assert not (await platform_state(client_of(server))).operated
+    metadata = {"name": "slipway-operator", "namespace": "slipway-system"}
+    containers = [{"image": "registry/slipway/operator:0.1.0"}]
+    spec = {"replicas": 2, "template": {"spec": {"containers": containers}}}
+    made = server.put(DEPLOYMENT, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+    assert (await platform_state(client_of(server))).operated
+    server.put(DEPLOYMENT, made | {"spec": spec | {"replicas": 0}})
+    assert not (await platform_state(client_of(server))).operated
+
+
+@virtual_time
 async def test_delete():
     server = ApiServer()
     server.put(MODEL_SERVICE, READY)
@@ -220,6 +234,24 @@ async def test_logs_take_the_last_lines_of_each_replica():
             cluster.write(name, f"line {number}")
     found = [(line.pod, line.text) async for line in logs(client_of(cluster), "iris", LogQuery(tail=2))]
     assert found == [(name, f"line {number}") for name in ("iris-1", "iris-2") for number in (3, 4)]
+
+
+@virtual_time
+async def test_a_progress_bar_is_one_line_and_ends_nothing():
+    cluster, shown = Cluster(), []
+    cluster.put(POD, pod("iris-1"))
+    cluster.write("iris-1", "Loading: 10%\rLoading: 100%\u2028done")
+
+    async def read():
+        async for line in follow(client_of(cluster), "iris", LogQuery()):
+            shown.append(line.text)  # noqa: PERF401  # it has no end
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(5)
+    cluster.write("iris-1", "ready")
+    await asyncio.sleep(5)
+    reading.cancel()
+    assert shown == ["Loading: 10%\rLoading: 100%\u2028done", "ready"]
 
 
 STEPS = st.lists(

@@ -10,6 +10,7 @@ from slipway.api import modelservice
 from slipway.client.errors import InvalidInputError
 from slipway.client.model import FORMATS, check_model
 from slipway.client.onnxfile import check_onnx
+from slipway.oci import OciError, model_image
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +150,20 @@ def test_library_finds_what_the_outline_hides(model):
     model.write_bytes(broken.SerializeToString())
     with pytest.raises(InvalidInputError, match=r"onnx\.checker refuses"):
         check_onnx(model)
+
+
+def test_a_directory_that_cannot_be_read_is_not_left_out(tmp_path, monkeypatch):
+    (tmp_path / "model.py").write_text("class Model: ...")
+    (tmp_path / "weights").mkdir()
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("weights"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InvalidInputError, match="weights: cannot be read: Permission denied"):
+        check_model(tmp_path, "python")
+    with pytest.raises(OciError, match="weights cannot be read: Permission denied"):
+        model_image(tmp_path)

@@ -1,8 +1,8 @@
 import httpx2
 import pytest
 
-from slipway.client.errors import FailedError, InvalidInputError, UnreachableError
-from slipway.client.predict import Question, ask_gateway, question
+from slipway.client.errors import FailedError, InvalidInputError, UnreachableError, WaitTimeoutError
+from slipway.client.predict import Question, ask_gateway, patience, question
 
 V2 = '{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}]}'
 
@@ -42,7 +42,7 @@ async def test_gateway_keeps_the_path_of_the_service():
         return httpx2.Response(200, content=b"[1]")
 
     transport = httpx2.MockTransport(answer)
-    assert await ask_gateway("http://10.0.0.1:30080/ml/iris/", question("iris", "[1]"), transport) == b"[1]"
+    assert await ask_gateway("http://10.0.0.1:30080/ml/iris/", question("iris", "[1]"), 65.0, transport) == b"[1]"
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,29 @@ async def test_gateway_keeps_the_path_of_the_service():
 async def test_refusals_carry_the_reason_of_the_server(status, body, says):
     transport = httpx2.MockTransport(lambda _: httpx2.Response(status, text=body))
     with pytest.raises(FailedError) as refused:
-        await ask_gateway("http://10.0.0.1/", question("iris", None), transport)
+        await ask_gateway("http://10.0.0.1/", question("iris", None), 65.0, transport)
     assert says in refused.value.message
 
 
 async def test_gateway_that_does_not_answer(unused_tcp_port):
     with pytest.raises(UnreachableError, match="does not answer"):
-        await ask_gateway(f"http://127.0.0.1:{unused_tcp_port}", question("iris", None))
+        await ask_gateway(f"http://127.0.0.1:{unused_tcp_port}", question("iris", None), 65.0)
+
+
+async def test_a_model_that_takes_too_long_is_not_asked_twice():
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ReadTimeout("no answer", request=request)
+
+    with pytest.raises(WaitTimeoutError, match="did not answer within 65 s"):
+        await ask_gateway("http://10.0.0.1/", question("iris", None), 65.0, httpx2.MockTransport(answer))
+
+
+@pytest.mark.parametrize(("routing", "seconds"), [({}, 65.0), ({"timeout": "2m"}, 125.0), ({"timeout": "0s"}, 3605.0)])
+def test_an_answer_may_take_as_long_as_the_service_lets_it(routing, seconds):
+    assert patience({"spec": {"routing": routing}}) == seconds
+
+
+@pytest.mark.parametrize("data", ["[" * 30000, "\udcff"])
+def test_odd_data_is_refused(data):
+    with pytest.raises(InvalidInputError, match="not JSON"):
+        question("iris", data)

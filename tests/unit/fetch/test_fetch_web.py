@@ -232,7 +232,12 @@ def test_credentials_go_to_the_uris_host_only(fetcher: Fetcher) -> None:
 
 @pytest.mark.parametrize(
     ("place", "why"),
-    [("http://models.example/x", "without TLS"), ("file:///etc/passwd", "without TLS"), (URI, "redirects in circles")],
+    [
+        ("https://h:port/x", "is not one of HTTP"),
+        ("http://models.example/x", "without TLS"),
+        ("file:///etc/passwd", "without TLS"),
+        (URI, "redirects in circles"),
+    ],
 )
 def test_redirects_that_are_not_followed(fetcher: Fetcher, place: str, why: str) -> None:
     fetcher.web.statuses = [(302, {"Location": place})] * 20

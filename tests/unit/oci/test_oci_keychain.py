@@ -147,3 +147,77 @@ def test_a_push_logs_in_and_takes_its_token_nowhere_else(login: Login) -> None:
 def test_an_identity_token_in_a_file_is_one(tmp_path: Path) -> None:
     known = docker(tmp_path, auths={HOST: {"auth": basic("0000", ""), "identitytoken": "refresh-me"}})
     assert stored_login(IMAGE, known) == (IDENTITY, "refresh-me")
+
+
+def test_a_place_without_tls_gets_no_model_and_no_password() -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST":
+            return httpx2.Response(202, headers={"Location": "http://registry.example.com/upload"})
+        return httpx2.Response(404)
+
+    image = Image.of(Layer.of([Entry.file("weights", b"w" * 100)]))
+    client = RegistryClient(
+        f"https://{HOST}", auth=RegistryLogin(("me", "secret")), transport=httpx2.MockTransport(answer)
+    )
+    with client, pytest.raises(OciError, match="a place without TLS"):
+        client.upload(image, "team/iris", "v1")
+
+
+def test_a_login_is_no_answer_to_another_place() -> None:
+    asked: list[str | None] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.host != HOST:
+            asked.append(request.headers.get("Authorization"))
+            return httpx2.Response(401, headers={"WWW-Authenticate": "Basic"})
+        if request.method == "POST":
+            return httpx2.Response(202, headers={"Location": "https://other.example.com/upload"})
+        return httpx2.Response(404)
+
+    image = Image.of(Layer.of([Entry.file("weights", b"w" * 100)]))
+    client = RegistryClient(
+        f"https://{HOST}", auth=RegistryLogin(("me", "secret")), transport=httpx2.MockTransport(answer)
+    )
+    with client, pytest.raises(OciError, match="answered 401"):
+        client.upload(image, "team/iris", "v1")
+    assert set(asked) == {None}
+
+
+def test_a_registry_may_ask_for_the_login_after_it_has_read_a_layer() -> None:
+    bodies: list[bytes] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "PUT":
+            bodies.append(request.read())
+            if "Authorization" not in request.headers:
+                return httpx2.Response(401, headers={"WWW-Authenticate": "Basic"})
+            return httpx2.Response(201)
+        if request.method == "POST":
+            return httpx2.Response(202, headers={"Location": "/upload"})
+        return httpx2.Response(404)
+
+    image = Image.of(Layer.of([Entry.file("weights", b"w" * 100)]))
+    client = RegistryClient(
+        f"https://{HOST}", auth=RegistryLogin(("me", "secret")), transport=httpx2.MockTransport(answer)
+    )
+    with client:
+        client.upload(image, "team/iris", "v1")
+    assert bodies[0] == bodies[1] != b""
+
+
+def test_a_layer_that_is_refused_stops_the_others() -> None:
+    sent: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "PUT":
+            sent.append(str(request.url))
+            return httpx2.Response(403)
+        if request.method == "POST":
+            return httpx2.Response(202, headers={"Location": "/upload"})
+        return httpx2.Response(404)
+
+    image = Image.of(*(Layer.of([Entry.file(str(number), bytes([number]) * 100)]) for number in range(40)))
+    client = RegistryClient(f"https://{HOST}", transport=httpx2.MockTransport(answer))
+    with client, pytest.raises(OciError, match="answered 403"):
+        client.upload(image, "team/iris", "v1")
+    assert len(sent) < 40

@@ -78,7 +78,17 @@ def deploy(
     low, high = replica_range(replicas, minimum, maximum)
     how = How(seconds(timeout) if wait else None, dry_run, force)
     where = Where(context, kubeconfig, namespace)
-    said = service_said(file, name, source, low, high, model_format, example="slipway deploy iris ./model.onnx")
+    said = service_said(
+        file,
+        name,
+        source,
+        low,
+        high,
+        model_format,
+        registry,
+        allow_pickle or None,
+        example="slipway deploy iris ./model.onnx",
+    )
     if isinstance(said, Path):
         applied = _deploy_file(said, where, how)
     else:

@@ -14,7 +14,7 @@ from slipway.cli.session import connected, run
 from slipway.cli.terminal import say
 from slipway.client.client import AsyncClient
 from slipway.client.errors import FailedError, UnreachableError
-from slipway.client.predict import Question, Via, ask_api, ask_gateway, question
+from slipway.client.predict import Question, Via, ask_api, ask_gateway, patience, question
 from slipway.client.target import Target, Where, resolve
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -52,28 +52,28 @@ async def _ask(target: Target, name: str, ask: Question, via: Via | None) -> byt
         url = service.get("status", {}).get("url")
         if via is not Via.API:
             try:
-                return await _through_gateway(name, url, ask)
+                return await _through_gateway(name, url, ask, patience(service))
             except UnreachableError as error:
                 if via is Via.GATEWAY:
                     raise
                 say(f"{error.message} Asking through the API server instead.")
-        return await _through_api(client, name, ask)
+        return await _through_api(client, name, ask, patience(service))
 
 
-async def _through_gateway(name: str, url: str | None, ask: Question) -> bytes:
+async def _through_gateway(name: str, url: str | None, ask: Question, seconds: float) -> bytes:
     if not url:
         raise UnreachableError(f"{name} has no address at the gateway yet.", f"See why: slipway describe {name}")
     started = time.monotonic()
-    body = await ask_gateway(url, ask)
+    body = await ask_gateway(url, ask, seconds)
     say(f"{ask.method} {url.rstrip('/')}{ask.path} took {(time.monotonic() - started) * 1000:.0f} ms")
     return body
 
 
-async def _through_api(client: AsyncClient, name: str, ask: Question) -> bytes:
+async def _through_api(client: AsyncClient, name: str, ask: Question, seconds: float) -> bytes:
     started = time.monotonic()
     try:
         with client.errors():
-            body = await ask_api(client.api, client.namespace, name, ask)
+            body = await ask_api(client.api, client.namespace, name, ask, seconds)
     except FailedError as error:
         raise FailedError(error.message, error.hint.replace("slipway describe", f"slipway describe {name}")) from error
     say(f"{ask.method} {ask.path} through the API server took {(time.monotonic() - started) * 1000:.0f} ms")

@@ -9,7 +9,7 @@ import typer
 
 from slipway.cli import output
 from slipway.cli.options import AllowPickle, ContextName, KubeconfigFile, ModelFormat, RegistryAddress
-from slipway.cli.registry import registry_of
+from slipway.cli.registry import named_registry, registry_of
 from slipway.cli.terminal import progress, say
 from slipway.client.model import check_model
 from slipway.client.names import check_name
@@ -33,7 +33,7 @@ def push(
     """Store a model in a registry, as an OCI image, and print the URI for `slipway deploy`."""
     check_name(name.partition(":")[0], "model")
     model = check_model(path, model_format, allow_pickle=allow_pickle)
-    chosen = registry_of(resolve(Where(context, kubeconfig)), registry)
+    chosen = named_registry(registry) or registry_of(resolve(Where(context, kubeconfig)), registry)
     uri = prepare(model, chosen, name).send(progress())
     say(f"Serve it with: slipway deploy NAME {uri}")
     output.line(uri)

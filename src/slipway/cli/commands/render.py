@@ -22,11 +22,12 @@ from slipway.cli.options import (
     Replicas,
     ServiceFile,
 )
+from slipway.cli.registry import named_registry
 from slipway.cli.terminal import say
 from slipway.client.errors import InvalidInputError
 from slipway.client.manifest import Wish, check_manifest, model_service, read_manifest, replica_range, service_said
 from slipway.client.model import check_format, check_model
-from slipway.client.push import parse_registry, prepare
+from slipway.client.push import prepare
 from slipway.controllers.modelservice.render import (
     DEFAULT_NAMESPACE,
     CannotRenderError,
@@ -126,7 +127,15 @@ def show(
     settings = _Told(image, gateway, ingress_class, fetcher_image).settings(image_volumes=image_volumes)
     low, high = replica_range(replicas, minimum, maximum)
     said = service_said(
-        file, name, source, low, high, model_format, example="slipway render iris oci://REGISTRY/iris:1"
+        file,
+        name,
+        source,
+        low,
+        high,
+        model_format,
+        registry,
+        allow_pickle or None,
+        example="slipway render iris oci://REGISTRY/iris:1",
     )
     if isinstance(said, Path):
         service = read_manifest(said)
@@ -145,14 +154,16 @@ def _described(wish: Wish, registry: str | None) -> Manifest:
         check_format(kind)
     else:
         model = check_model(Path(uri), kind, allow_pickle=wish.allow_pickle)
-        if not registry:
+        chosen = named_registry(registry)
+        if chosen is None:
             raise InvalidInputError(
                 f"{uri} is here, and pods pull it from a registry.",
                 "Name it: --registry HOST/PATH, or $SLIPWAY_REGISTRY. Or name what `slipway push` printed.",
             )
-        upload = prepare(model, parse_registry(registry), wish.name)
+        upload = prepare(model, chosen, wish.name)
         uri, kind = upload.uri, model.format
-        say(f"Store the model before the pods start: slipway push {wish.uri} {wish.name} --registry {registry}")
+        place = f"{chosen.name}/{chosen.prefix}".rstrip("/")
+        say(f"Store the model before the pods start: slipway push {wish.uri} {wish.name} --registry {place}")
     wanted = Wish(wish.name, uri, kind, wish.minimum, wish.maximum, wish.allow_pickle)
     service = model_service(wanted, "")
     del service["metadata"]["namespace"]

@@ -90,7 +90,13 @@ async def _read(target: Target) -> PlatformState:
 
 def _healthy(facts: lifecycle.ClusterStatus | None, state: PlatformState | None) -> bool:
     cluster = facts is None or local.healthy(facts)
-    return cluster and state is not None and state.installed and all(part.healthy for part in state.parts)
+    return (
+        cluster
+        and state is not None
+        and state.installed
+        and state.operated
+        and all(part.healthy for part in state.parts)
+    )
 
 
 def _print(target: Target, facts: lifecycle.ClusterStatus | None, state: PlatformState | None) -> None:
@@ -103,6 +109,8 @@ def _print(target: Target, facts: lifecycle.ClusterStatus | None, state: Platfor
     output.line("\nPlatform")
     if not state.installed:
         output.line("Not installed. Install it: slipway up")
+    elif not state.operated:
+        output.line("The operator is not there: nothing becomes of model services. Install it: slipway up")
     if state.parts:
         output.table(
             ["PART", "NAMESPACE", "READY", "VERSION", "WHY"],

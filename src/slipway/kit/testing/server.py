@@ -238,6 +238,7 @@ class ApiServer:
         *,
         body: bytes | None = None,  # noqa: ARG002
         headers: dict[str, str] | None = None,  # noqa: ARG002
+        patience: float | None = None,  # noqa: ARG002
     ) -> bytes:
         await self._begin("raw", None, Key("", path))
         raise NotFound(404, "NotFound", f"{path} is not there")
