@@ -159,6 +159,7 @@ def _managers(layout: Layout, etc: Path) -> list[Component]:
             "--flex-volume-plugin-dir=/var/lib/kubelet/volume-plugins",
             "--kube-api-qps=300",
             "--kube-api-burst=600",
+            "--horizontal-pod-autoscaler-sync-period=5s",
             "--node-monitor-period=2s",
             "--node-monitor-grace-period=20s",
         ),
