@@ -50,7 +50,7 @@ def parse_ports(text: str | None) -> Ports:
         return Ports(DEFAULT_PORT)
     local, colon, remote = text.partition(":")
     numbers = [int(part) if part.isdecimal() else -1 for part in (local or "0", remote or "1")]
-    if not all(0 <= number < 65536 for number in numbers) or (colon and not remote) or remote == "0":  # noqa: PLR2004
+    if not all(0 <= number < 65536 for number in numbers) or (colon and not remote) or not numbers[1]:  # noqa: PLR2004
         raise InvalidInputError(
             f"{text} is no port.", "Write LOCAL, LOCAL:REMOTE or :REMOTE, for example 8000:8080; LOCAL 0 is any."
         )

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection
@@ -250,6 +250,7 @@ def test_ports(text, ports):
 
 @settings(deadline=None)  # how fast the machine is, is not what is tested
 @given(st.text(alphabet="0123456789:x-", max_size=8))
+@example(":00")
 def test_no_text_makes_a_port_that_is_none(text):
     try:
         ports = parse_ports(text)
