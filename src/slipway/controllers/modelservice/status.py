@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from slipway.api import reasons
 from slipway.controllers.modelservice.conditions import (
     Facts,
-    Verdict,
     model_loaded,
     progressing,
     ready,
@@ -21,6 +20,7 @@ from slipway.controllers.modelservice.decide import Decision
 from slipway.controllers.modelservice.observe import Observed, gateway_url
 from slipway.controllers.modelservice.settings import Settings
 from slipway.kit.objects import Manifest
+from slipway.kit.status import set_condition
 from slipway.policies.model_source import ImageModel, read_model_uri
 from slipway.policies.routing import external_url, ingress_url, internal_url
 from slipway.views.conditions import condition, conditions
@@ -33,7 +33,6 @@ _CONDITIONS: Final = {
     reasons.SCALED: scaled,
     reasons.ROUTED: routed,
 }
-_MOST_CHARACTERS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +46,9 @@ class Happening:
 
 def build_status(facts: Facts, now: datetime) -> dict[str, Any]:
     """The whole status. A condition's time only moves when its status does."""
-    rollout, service = facts.rollout, facts.observed.service
+    rollout = facts.rollout
     status: dict[str, Any] = {
-        "conditions": [_condition(service, type_, judge(facts), now) for type_, judge in _CONDITIONS.items()],
+        "conditions": _conditions(facts, now),
         "url": facts.url,
         "revision": facts.revision,
         "replicas": rollout.existing if rollout else 0,
@@ -107,14 +106,12 @@ def happenings(service: Manifest, status: dict[str, Any]) -> Iterator[Happening]
             yield Happening("Normal" if fine else "Warning", view.reason, view.message)
 
 
-def _condition(service: Manifest, type_: str, verdict: Verdict, now: datetime) -> dict[str, Any]:
-    before = condition(service, type_)
-    kept = before.since if before.since and before.status == verdict.status else ""
-    return {
-        "type": type_,
-        "status": verdict.status,
-        "reason": verdict.reason,
-        "message": verdict.message[:_MOST_CHARACTERS],
-        "lastTransitionTime": kept or now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "observedGeneration": service["metadata"].get("generation", 0),
-    }
+def _conditions(facts: Facts, now: datetime) -> list[Manifest]:
+    service = facts.observed.service
+    generation = service["metadata"].get("generation", 0)
+    before = service.get("status", {}).get("conditions") or []
+    found = [item for item in before if item.get("type") in _CONDITIONS]
+    for type_, judge in _CONDITIONS.items():
+        verdict = judge(facts)
+        found = set_condition(found, type_, verdict.status, verdict.reason, verdict.message, generation, now)
+    return found
