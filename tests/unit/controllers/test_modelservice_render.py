@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slipway.api.modelservice import parse_spec
@@ -78,6 +78,7 @@ def test_the_objects_come_back_from_both_forms(case: str) -> None:
 
 
 @given(st.text(max_size=200).filter(lambda text: text.isprintable() or "\n" in text))
+@example("\n\x85")
 def test_any_text_comes_back(text: str) -> None:
     manifest = {"data": {"file": text}}
     assert list(yaml.safe_load_all(as_yaml([manifest]))) == [manifest]

@@ -77,6 +77,8 @@ class _Readable(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = "|" if "\n" in value else None
+    if any(mark in value for mark in "\r\x85\u2028\u2029"):  # YAML ends a line there, and reads it as "\n"
+        style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
