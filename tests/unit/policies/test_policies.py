@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slipway.api.modelservice import Routing, Scaling, Target
@@ -41,12 +41,15 @@ def test_without_a_target_the_autoscaler_keeps_cpu_at_80_percent() -> None:
 
 
 @given(plans, st.none() | st.integers(0, 2000), st.booleans())
+@example(Autoscaled(2, 9, Target()), 0, True)
 def test_replicas_are_handed_over_only_to_an_autoscaler_that_does_not_have_them(
     plan: FixedReplicas | Autoscaled, current: int | None, exists: bool
 ) -> None:
     replicas = handover(plan, current, autoscaler_exists=exists)
     made_right = current is None and least_replicas(plan) == 1
-    if isinstance(plan, FixedReplicas) or exists or made_right:
+    if isinstance(plan, Autoscaled) and current == 0:
+        assert replicas == plan.minimum  # an autoscaler does nothing at 0
+    elif isinstance(plan, FixedReplicas) or exists or made_right:
         assert replicas is None
     else:
         assert replicas is not None
