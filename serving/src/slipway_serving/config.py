@@ -13,10 +13,11 @@ import yaml
 from slipway_serving.datatypes import Datatype, datatype_named
 from slipway_serving.errors import ModelLoadError, did_you_mean
 from slipway_serving.signature import Shape
+from slipway_serving.units import parse_duration
 
 FILE_NAME = "model.yaml"
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
-DEFAULT_QUEUE_SIZE = 1000
+EXECUTIONS = ("thread", "process")
 _LARGEST = 1_000_000
 
 
@@ -32,6 +33,33 @@ class TensorConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """How a model's requests are queued and merged. Times are in seconds."""
+
+    max_size: int = 1
+    """Most rows that one call of the model gets; 1 means no merging."""
+    queue_size: int = 1000
+    """Requests that may wait; the next one is answered 429."""
+    max_delay: float = 0.0
+    """How long a request may wait for others although an instance is free."""
+    preferred_sizes: tuple[int, ...] = ()
+    """Numbers of rows that end such a wait, and that a batch is cut to where more are queued."""
+    priority_levels: int = 1
+    default_timeout: float = 0.0
+    """How long a request may wait in the queue; 0 is for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPolicy:
+    """Which of a model's numbered versions are served, as Triton has it."""
+
+    latest: int = 1
+    """So many of the highest; 0 is all."""
+    specific: frozenset[int] = frozenset()
+    """These; takes precedence."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """A model's settings, with the defaults of a model that has no `model.yaml`."""
 
@@ -42,12 +70,12 @@ class ModelConfig:
     class_name: str = "Model"
     inputs: tuple[TensorConfig, ...] = ()
     outputs: tuple[TensorConfig, ...] = ()
-    batch_size: int = 1
-    """Most rows that one call of the model gets; 1 means no batching."""
-    queue_size: int = DEFAULT_QUEUE_SIZE
-    """Requests that may wait; the next one is answered 429."""
+    version_policy: VersionPolicy = VersionPolicy()
+    batching: Batching = Batching()
     instances: int = 1
-    """Threads that call the model."""
+    """Threads, or processes, that call the model."""
+    execution: str = "thread"
+    """`process` for models that hold the interpreter's lock while they compute."""
     warm_up: bool = True
     allow_pickle: bool = False
     trusted_types: tuple[str, ...] = ()
@@ -79,8 +107,7 @@ def parse_config(document: Any) -> ModelConfig:
     """Reads a decoded `model.yaml`. Raises ValueError with the key's path, what is wrong and the nearest known key."""
     keys = _object(document, "", _KEYS)
     values: dict[str, Any] = {target: read(keys[key], key) for key, (target, read) in _KEYS.items() if key in keys}
-    batching = values.pop("batching", {})
-    return ModelConfig(**values, **batching)
+    return ModelConfig(**values)
 
 
 def parse_tensors(value: Any, where: str) -> tuple[TensorConfig, ...]:
@@ -166,10 +193,46 @@ def _positive(value: Any, where: str) -> int:
     return value
 
 
-def _batching(value: Any, where: str) -> dict[str, int]:
-    keys = _object(value, where, ("maxSize", "queueSize"))
-    targets = {"maxSize": "batch_size", "queueSize": "queue_size"}
-    return {targets[key]: _positive(item, f"{where}.{key}") for key, item in keys.items()}
+def _batching(value: Any, where: str) -> Batching:
+    keys = _object(value, where, _BATCHING)
+    read = {target: read(keys[key], f"{where}.{key}") for key, (target, read) in _BATCHING.items() if key in keys}
+    batching = Batching(**read)
+    for size in batching.preferred_sizes:
+        if size > batching.max_size:
+            raise ValueError(f"{where}.preferredSizes has {size}, but maxSize is {batching.max_size}")
+    return batching
+
+
+def _sizes(value: Any, where: str) -> tuple[int, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{where} must be a list of whole numbers")  # noqa: TRY004  # as above
+    return tuple(_positive(size, f"{where}[{index}]") for index, size in enumerate(value))
+
+
+def _duration(value: Any, where: str) -> float:
+    if not isinstance(value, str):
+        raise ValueError(f"{where} must be a time like 5ms or 2s, got {value!r:.60}")  # noqa: TRY004  # as above
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _execution(value: Any, where: str) -> str:
+    if value not in EXECUTIONS:
+        raise ValueError(f"{where} must be {' or '.join(EXECUTIONS)}, got {value!r:.60}")
+    return str(value)
+
+
+def _policy(value: Any, where: str) -> VersionPolicy:
+    if value in ("latest", "all"):
+        return VersionPolicy(latest=1 if value == "latest" else 0)
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise ValueError(f"{where} must be latest, all, {{latest: COUNT}} or {{specific: [VERSION, …]}}")
+    keys = _object(value, where, ("latest", "specific"))
+    if "latest" in keys:
+        return VersionPolicy(latest=_positive(keys["latest"], f"{where}.latest"))
+    return VersionPolicy(specific=frozenset(_sizes(keys["specific"], f"{where}.specific")))
 
 
 def _parameters(value: Any, where: str) -> dict[str, Any]:
@@ -178,6 +241,14 @@ def _parameters(value: Any, where: str) -> dict[str, Any]:
     return dict(value)
 
 
+_BATCHING: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "maxSize": ("max_size", _positive),
+    "queueSize": ("queue_size", _positive),
+    "maxDelay": ("max_delay", _duration),
+    "preferredSizes": ("preferred_sizes", _sizes),
+    "priorityLevels": ("priority_levels", _positive),
+    "defaultTimeout": ("default_timeout", _duration),
+}
 _KEYS: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "name": ("name", _name),
     "version": ("version", _version),
@@ -187,7 +258,9 @@ _KEYS: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "inputs": ("inputs", parse_tensors),
     "outputs": ("outputs", parse_tensors),
     "batching": ("batching", _batching),
+    "versionPolicy": ("version_policy", _policy),
     "instances": ("instances", _positive),
+    "execution": ("execution", _execution),
     "warmUp": ("warm_up", _boolean),
     "allowPickle": ("allow_pickle", _boolean),
     "trustedTypes": ("trusted_types", _strings),

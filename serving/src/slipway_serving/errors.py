@@ -4,13 +4,17 @@ ServingError
 ├── ModelLoadError               the server does not start, or the model does not load: a sentence and what to do
 └── RequestError                 answered as `{"error": message}` with `status`
     ├── InvalidInputError        400  the request cannot be right for this model
+    ├── ForbiddenError           403
     ├── NotFoundError            404  no such model, version or path
     ├── MethodNotAllowedError    405
+    ├── RequestTimeoutError      408  the request did not arrive in time
     ├── BodyTooLargeError        413
     ├── NotRepresentableError    422  the answer exists, but JSON cannot carry it
+    ├── HeadersTooLargeError     431
     ├── OverloadedError          429  the queue is full; `Retry-After` says when to come back
     ├── ModelFailedError         500  the model raised; the log has the traceback, the client does not
-    └── UnavailableError         503  loading, unloaded, or stopping
+    ├── UnavailableError         503  loading, unloaded, or stopping
+    └── DeadlineExceededError    504  the request waited longer than it may
 """
 
 from __future__ import annotations
@@ -46,6 +50,10 @@ class InvalidInputError(RequestError):
     status = 400
 
 
+class ForbiddenError(RequestError):
+    status = 403
+
+
 class NotFoundError(RequestError):
     status = 404
 
@@ -60,6 +68,16 @@ class MethodNotAllowedError(RequestError):
 
 class BodyTooLargeError(RequestError):
     status = 413
+    headers: Mapping[str, str] = {"connection": "close"}
+
+
+class RequestTimeoutError(RequestError):
+    status = 408
+    headers: Mapping[str, str] = {"connection": "close"}
+
+
+class HeadersTooLargeError(RequestError):
+    status = 431
     headers: Mapping[str, str] = {"connection": "close"}
 
 
@@ -79,6 +97,10 @@ class ModelFailedError(RequestError):
 class UnavailableError(RequestError):
     status = 503
     headers: Mapping[str, str] = {"retry-after": "1"}
+
+
+class DeadlineExceededError(RequestError):
+    status = 504
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

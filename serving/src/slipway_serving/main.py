@@ -27,16 +27,13 @@ def _run(arguments: list[str]) -> int:
     import logging  # noqa: PLC0415  # after the handlers above
 
     from slipway_serving.errors import ModelLoadError  # noqa: PLC0415
-    from slipway_serving.models import find_model  # noqa: PLC0415
     from slipway_serving.options import parse  # noqa: PLC0415
     from slipway_serving.server import report, serve  # noqa: PLC0415
 
     options = parse(arguments, os.environ)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=options.log_level.upper())
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     try:
-        source = find_model(options.path, options.name, allow_pickle=options.allow_pickle)
-        return serve(options, source)
+        return serve(options)
     except ModelLoadError as error:
         report(error)
         return 1

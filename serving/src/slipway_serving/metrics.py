@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,6 +24,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _PREFIX = "slipway_serving"
+_FAILED = 400
 
 
 class Metrics:
@@ -32,7 +35,7 @@ class Metrics:
         registry = self.registry
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        model = ("model",)
+        model = ("model", "version")
         self.requests = Counter(
             f"{_PREFIX}_requests", "Inference requests answered, by HTTP status.", (*model, "code"), registry=registry
         )
@@ -65,29 +68,47 @@ class Metrics:
             f"{_PREFIX}_model_load_seconds", "What loading and warming up took.", model, registry=registry
         )
 
-    def for_model(self, name: str) -> ModelMetrics:
-        return ModelMetrics(self, name)
+    def for_model(self, name: str, version: str = "") -> ModelMetrics:
+        return ModelMetrics(self, name, version)
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes."""
         return generate_latest(self.registry)
 
 
+@dataclass(slots=True)
+class Totals:
+    """What the statistics extension tells of a model; times in seconds."""
+
+    succeeded: int = 0
+    success_seconds: float = 0.0
+    failed: int = 0
+    failure_seconds: float = 0.0
+    calls: int = 0
+    rows: int = 0
+    queue_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    last_milliseconds: int = 0
+    batches: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Calls and seconds by number of rows."""
+
+
 class ModelMetrics:
     """The metrics of one model, with its label already looked up."""
 
-    def __init__(self, metrics: Metrics, name: str) -> None:
-        self._name = name
+    def __init__(self, metrics: Metrics, name: str, version: str) -> None:
+        self._labels = (name, version)
         self._requests = metrics.requests
         self._by_code: dict[int, Counter] = {}
-        self._duration = metrics.duration.labels(name)
-        self._queue_time = metrics.queue_time.labels(name)
-        self._compute_time = metrics.compute_time.labels(name)
-        self._batch_rows = metrics.batch_rows.labels(name)
-        self._in_flight = metrics.in_flight.labels(name)
-        self._queue_depth = metrics.queue_depth.labels(name)
-        self._ready = metrics.model_ready.labels(name)
-        self._load_time = metrics.load_time.labels(name)
+        self.totals = Totals()
+        self._duration = metrics.duration.labels(*self._labels)
+        self._queue_time = metrics.queue_time.labels(*self._labels)
+        self._compute_time = metrics.compute_time.labels(*self._labels)
+        self._batch_rows = metrics.batch_rows.labels(*self._labels)
+        self._in_flight = metrics.in_flight.labels(*self._labels)
+        self._queue_depth = metrics.queue_depth.labels(*self._labels)
+        self._ready = metrics.model_ready.labels(*self._labels)
+        self._load_time = metrics.load_time.labels(*self._labels)
 
     def follow(self, in_flight: Callable[[], int], queue_depth: Callable[[], int], ready: Callable[[], bool]) -> None:
         """Reads the gauges when somebody scrapes, so that requests do not pay for them."""
@@ -98,14 +119,29 @@ class ModelMetrics:
     def answered(self, code: int, seconds: float) -> None:
         counter = self._by_code.get(code)
         if counter is None:
-            counter = self._by_code[code] = self._requests.labels(self._name, str(code))
+            counter = self._by_code[code] = self._requests.labels(*self._labels, str(code))
         counter.inc()
         self._duration.observe(seconds)
+        totals = self.totals
+        if code < _FAILED:
+            totals.succeeded += 1
+            totals.success_seconds += seconds
+        else:
+            totals.failed += 1
+            totals.failure_seconds += seconds
 
     def computed(self, waited: float, computed: float, rows: int) -> None:
         self._queue_time.observe(waited)
         self._compute_time.observe(computed)
         self._batch_rows.observe(rows)
+        totals = self.totals
+        totals.calls += 1
+        totals.rows += rows
+        totals.queue_seconds += waited
+        totals.compute_seconds += computed
+        totals.last_milliseconds = round(time.time() * 1000)
+        calls, seconds = totals.batches.get(rows, (0, 0.0))
+        totals.batches[rows] = (calls + 1, seconds + computed)
 
     def loaded(self, seconds: float) -> None:
         self._load_time.set(seconds)

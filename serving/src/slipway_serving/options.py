@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from slipway_serving import __version__
+from slipway_serving.units import parse_duration, parse_size
 
 _LAST_PORT = 65535
+_MOST_WORKERS = 1024
 PREFIX = "SLIPWAY_SERVE_"
-_SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
-_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+CONTROL_MODES = ("none", "poll", "explicit")
+"""Triton's model control modes: fixed at the start; as the files change; as requests to the repository say."""
 
 _DESCRIPTION = """\
-Serves one model over the Open Inference Protocol V2 (REST, JSON and binary tensors).
+Serves models over the Open Inference Protocol V2 (REST, JSON and binary tensors).
 
 PATH is a model's directory (with model.yaml where something cannot be read out of the model) or a single file:
-*.onnx, *.skops, a Python file with a class Model, or, only with --allow-pickle, *.joblib, *.pkl and *.pickle.
+*.onnx, *.skops, a Python file with a class Model, or, only with --allow-pickle, *.joblib, *.pkl and *.pickle. A
+directory of such directories is a repository: each is a model, with Triton's numbered versions where it has them.
 """
 _EPILOG = """\
 Once it runs:
@@ -45,6 +48,9 @@ class Options:
     drain_timeout: float = 45.0
     keep_alive: float = 3660.0
     allow_pickle: bool = False
+    workers: int = 0
+    model_control_mode: str = "explicit"
+    poll_interval: float = 2.0
     log_level: str = "info"
 
 
@@ -82,21 +88,34 @@ def _parser() -> argparse.ArgumentParser:
 
     def option(name: str, read: Callable[[str], Any], metavar: str, text: str) -> None:
         parser.add_argument(
-            name, type=read, metavar=metavar, help=f"{text} [{PREFIX}{name[2:].upper().replace('-', '_')}]"
+            name, type=_checked(read), metavar=metavar, help=f"{text} [{PREFIX}{name[2:].upper().replace('-', '_')}]"
         )
 
     parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help=f"the model [{PREFIX}PATH]")
     option("--name", str, "NAME", "what the model is called (default: from model.yaml, else from PATH)")
     option("--host", str, "ADDRESS", "address to listen on (default: 0.0.0.0)")
     option("--http-port", _port, "PORT", "port to listen on, 0 for any free one (default: 8080)")
-    option("--max-body", _size, "SIZE", "largest request body, else 413 (default: 64Mi)")
-    option("--drain-window", _duration, "TIME", "after SIGTERM, still accept requests for this long (default: 3s)")
-    option("--drain-timeout", _duration, "TIME", "after SIGTERM, end at the latest after this long (default: 45s)")
+    option("--max-body", parse_size, "SIZE", "largest request body, else 413 (default: 64Mi)")
+    option("--drain-window", parse_duration, "TIME", "after SIGTERM, still accept requests for this long (default: 3s)")
+    option("--drain-timeout", parse_duration, "TIME", "after SIGTERM, end at the latest after this long (default: 45s)")
     option(
         "--keep-alive",
-        _duration,
+        parse_duration,
         "TIME",
         "close idle connections after this long; longer than proxies do (default: 61m)",
+    )
+    option("--workers", _count, "COUNT", "processes that run each model, 0 for threads of this one (default: 0)")
+    option(
+        "--poll-interval",
+        parse_duration,
+        "TIME",
+        "with --model-control-mode poll, look for changed files this often (default: 2s)",
+    )
+    parser.add_argument(
+        "--model-control-mode",
+        choices=CONTROL_MODES,
+        help="models are loaded at the start, and then never change (none), change with their files (poll), or on "
+        f"requests to /v2/repository (explicit; the default) [{PREFIX}MODEL_CONTROL_MODE]",
     )
     parser.add_argument(
         "--allow-pickle",
@@ -113,24 +132,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _checked(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A reader whose ValueError argparse shows as it is."""
+
+    def checked(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return checked
+
+
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port from 0 to {_LAST_PORT}")
+        raise ValueError(f"'{text}' is not a port from 0 to {_LAST_PORT}")
     return int(text)
 
 
-def _size(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,15})([A-Za-z]*)", text)
-    if not match or match[2] not in _SIZES:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a size like 64Mi")
-    return int(match[1]) * _SIZES[match[2]]
-
-
-def _duration(text: str) -> float:
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?)([a-z]*)", text)
-    if not match or match[2] not in _SECONDS:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a time like 30s or 500ms")
-    return float(match[1]) * _SECONDS[match[2]]
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > _MOST_WORKERS:
+        raise ValueError(f"'{text}' is not a number from 0 to {_MOST_WORKERS}")
+    return int(text)
 
 
 def _boolean(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The process: a socket, uvicorn around the application, signals, and an end that loses nobody's request."""
+"""The process: sockets, the application, signals, and an end that loses nobody's request."""
 
 from __future__ import annotations
 
@@ -10,73 +10,21 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import time
 
-import httptools
-import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from slipway_serving import __version__
 from slipway_serving.app import App
-from slipway_serving.errors import ModelLoadError
+from slipway_serving.errors import ModelLoadError, RequestError
+from slipway_serving.http.server import HttpServer
 from slipway_serving.metrics import Metrics
-from slipway_serving.models import ModelSource, Repository, ServedModel
 from slipway_serving.options import Options
+from slipway_serving.repository import Repository
+from slipway_serving.sources import Settings
 
 log = logging.getLogger("slipway_serving")
-_BACKLOG = 2048
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP, but every offer to upgrade is declined without losing the body, and errors are JSON."""
-
-    def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
-
-    def on_headers_complete(self) -> None:
-        if not self.parser.should_upgrade():
-            super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        if not self.parser.should_upgrade():
-            super().on_message_complete()
-
-    def _decline_upgrade(self, rest: bytes) -> None:
-        """Reads the request again as if it had offered nothing: the parser takes its body for the other protocol.
-
-        Clients that offer HTTP/2 with their first request, as Java's does, send that request's body all the same.
-        """
-        method = self.parser.get_method()
-        if method == b"CONNECT":
-            self.send_400_response("CONNECT is not supported.")
-            return
-        kept = [
-            (name, value) for name, value in self.headers if name not in (b"upgrade", b"connection", b"http2-settings")
-        ]
-        lines = [method + b" " + self.url + b" HTTP/1.1", *(name + b": " + value for name, value in kept)]
-        self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join([*lines, b"", rest]))
-
-    def send_400_response(self, msg: str) -> None:
-        body = b'{"error":"%s"}' % msg.encode("ascii", "replace").replace(b'"', b"'")
-        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(STATUS_LINE[400] + head + body)
-        self.transport.close()
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn without its own signals: they would end the process with the signal's status instead of 0."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+_NOT_STARTED = 1
 
 
 class Lifecycle:
@@ -86,83 +34,81 @@ class Lifecycle:
     in flight has until the drain timeout. SIGINT skips the window. A second signal ends the process.
     """
 
-    def __init__(self, options: Options, app: App, model: ServedModel, listener: socket.socket) -> None:
+    def __init__(self, options: Options, repository: Repository, app: App, listener: socket.socket) -> None:
         self._options = options
+        self._repository = repository
         self._app = app
-        self._model = model
         self._listener = listener
-        self._exit_code = 0
-        self._closing: asyncio.Task[None] | None = None
-        drain = max(1, round(options.drain_timeout - options.drain_window))
-        self._http = HttpServer(
-            uvicorn.Config(
-                app,
-                http=Protocol,
-                interface="asgi3",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                backlog=_BACKLOG,
-                timeout_keep_alive=round(options.keep_alive),
-                timeout_graceful_shutdown=drain,
-            )
-        )
+        self._http = HttpServer(app, max_body=options.max_body, keep_alive=options.keep_alive)
+        self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._window: asyncio.Task[None] | None = None
+        self._deadline = float("inf")
 
     async def run(self) -> int:
-        """Serves until a signal, or until the model fails to load; returns the exit status."""
+        """Serves until a signal, or until a model fails to load; returns the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        loading = loop.create_task(self._load())
-        await self._http.serve([self._listener])
-        loading.cancel()
-        if self._app.in_flight:
-            log.error("stopped with %d requests unanswered: the drain timeout is over", self._app.in_flight)
+        await self._http.listen(self._listener)
+        work = loop.create_task(self._load_and_follow())
+        code = await self._end
+        work.cancel()
+        unanswered = await self._http.close(max(1.0, self._deadline - time.monotonic()))
+        self._repository.close()
+        if unanswered:
+            log.error("stopped with %d requests unanswered: the drain timeout is over", unanswered)
             return 1
-        return self._exit_code
+        return code
 
-    async def _load(self) -> None:
+    async def _load_and_follow(self) -> None:
+        started = time.perf_counter()
         try:
-            seconds = await self._model.load()
+            await self._repository.load_all()
         except ModelLoadError as error:
             log.debug("loading failed", exc_info=error)
             report(error)
-            self._stop(1)
+            self._stop(_NOT_STARTED)
             return
         except Exception:
-            log.exception("a bug of the server, while loading the model")
-            self._stop(1)
+            log.exception("a bug of the server, while loading the models")
+            self._stop(_NOT_STARTED)
             return
         gc.collect()
         gc.freeze()  # what is loaded lives as long as the process: never look at it again
-        self._announce(seconds)
+        self._announce(time.perf_counter() - started)
+        if self._repository.mode == "poll":
+            await self._repository.poll(self._options.poll_interval)
 
     def _announce(self, seconds: float) -> None:
         host, port = self._listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        model = self._model
+        models = list(self._repository)
+        if len(models) == 1:
+            model = models[0]
+            what = f"model '{model.name}' ({model.platform}) loaded in {seconds:.2f} s, served at {address}/v2/models/{model.name}"
+            plain = f"{address}/predict"
+        else:
+            names = ", ".join(model.name for model in models[:10]) + (" …" if len(models) > 10 else "")  # noqa: PLR2004
+            what = f"{len(models)} models loaded in {seconds:.2f} s ({names}), served at {address}/v2/models/NAME"
+            plain = f"{address}/predict/NAME"
         print(  # noqa: T201  # the one line that says what is served where
-            f"slipway-serve {__version__}: model '{model.name}' ({model.platform}) loaded in {seconds:.2f} s, served "
-            f"at {address}/v2/models/{model.name}; plain: {address}/predict; metrics: {address}/metrics",
-            flush=True,
+            f"slipway-serve {__version__}: {what}; plain: {plain}; metrics: {address}/metrics", flush=True
         )
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._app.draining:
-            log.error("stopped by a second signal with %d requests unanswered", self._app.in_flight)
+            log.error("stopped by a second signal with %d requests unanswered", self._http.in_flight)
             logging.shutdown()
             os._exit(1)
-        self._app.draining = True
+        self._app.draining = self._http.draining = True
         window = self._options.drain_window if number == signal.SIGTERM and self._is_serving() else 0.0
-        log.info("draining: %d requests in flight, new ones are answered for %.1f s", self._app.in_flight, window)
-        self._closing = asyncio.get_running_loop().create_task(self._close_after(window))
+        self._deadline = time.monotonic() + self._options.drain_timeout
+        log.info("draining: %d requests in flight, new ones are answered for %.1f s", self._http.in_flight, window)
+        self._window = asyncio.get_running_loop().create_task(self._close_after(window))
 
     def _is_serving(self) -> bool:
-        with contextlib.suppress(Exception):
-            self._model.require_ready()
+        with contextlib.suppress(RequestError):
+            self._repository.require_ready()
             return True
         return False
 
@@ -171,12 +117,12 @@ class Lifecycle:
         self._stop(0)
 
     def _stop(self, code: int) -> None:
-        self._exit_code = code
-        self._http.should_exit = True
+        if not self._end.done():
+            self._end.set_result(code)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket's address, bound. Raises ModelLoadError saying which option to change."""
+def listen(host: str, port: int, option: str = "--http-port") -> socket.socket:
+    """A socket bound to an address. Raises ModelLoadError saying which option to change."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -187,7 +133,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ModelLoadError(
             f"cannot listen on {host} port {port}: {error.strerror or error}",
-            "choose others with --host and --http-port",
+            f"choose others with --host and {option}",
         ) from None
     return listener
 
@@ -198,11 +144,15 @@ def report(error: ModelLoadError) -> None:
     sys.stderr.flush()
 
 
-def serve(options: Options, source: ModelSource) -> int:
-    """Runs the server to its end; returns the exit status. Raises ModelLoadError where it cannot listen."""
+def serve(options: Options) -> int:
+    """Runs the server to its end; returns the exit status. Raises ModelLoadError where it cannot start."""
     metrics = Metrics()
+    settings = Settings(options.name, options.allow_pickle, options.workers)
+    repository = Repository(options.path, settings, metrics, options.model_control_mode)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        model = ServedModel(source, metrics)
-        app = App(Repository([model]), metrics, max_body=options.max_body)
-        lifecycle = Lifecycle(options, app, model, listen(options.host, options.http_port))
-        return runner.run(lifecycle.run())
+        return runner.run(_serve(options, repository, metrics))
+
+
+async def _serve(options: Options, repository: Repository, metrics: Metrics) -> int:
+    repository.discover()
+    return await Lifecycle(options, repository, App(repository, metrics), listen(options.host, options.http_port)).run()

@@ -1,0 +1,1 @@
+"""What is answered under which path: a module for each protocol."""

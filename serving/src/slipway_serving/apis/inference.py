@@ -1,0 +1,105 @@
+"""What every protocol does around one call of a model: count it, time it, and decode large bodies elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from slipway_serving.datatypes import Tensors
+from slipway_serving.errors import RequestError
+from slipway_serving.http.messages import Pending, Request, Response
+from slipway_serving.models import ServedModel
+from slipway_serving.runtimes.base import Inference
+
+T = TypeVar("T")
+OFF_LOOP_BYTES = 256 << 10
+"""What is larger is decoded and encoded in a thread, so that health checks do not wait for it."""
+CLIENT_GONE = 499
+"""The status under which a request is counted whose client did not wait, as nginx has it."""
+
+Decode = Callable[[], tuple[Inference, Callable[[Tensors], Response]]]
+"""Reads a request: what the model is asked, and how its outputs are answered."""
+
+
+def answer(model: ServedModel, request: Request, size: int, decode: Decode) -> Pending:
+    """Runs one inference; small ones without a task or a thread of their own. Raises a RequestError.
+
+    `size` is how many bytes there are to decode.
+    """
+    call = Call(model, request)
+    if size >= OFF_LOOP_BYTES:
+        task = asyncio.get_running_loop().create_task(call.run_off_loop(decode))
+        return Pending(task, call.finish_task)
+    try:
+        model.require_ready()
+        inference, encode = decode()
+        future = model.submit(inference)
+    except RequestError as error:
+        call.end(error.status)
+        raise
+    except BaseException:
+        call.end(500)
+        raise
+    return Pending(future, lambda done: call.finish(done, encode))
+
+
+class Call:
+    """One request to a model, counted from its first byte to its answer."""
+
+    __slots__ = ("_ended", "model", "request")
+
+    def __init__(self, model: ServedModel, request: Request) -> None:
+        self.model = model
+        self.request = request
+        self._ended = False
+        model.in_flight += 1
+
+    def end(self, code: int) -> None:
+        if not self._ended:
+            self._ended = True
+            self.model.in_flight -= 1
+            self.model.metrics.answered(code, time.perf_counter() - self.request.started)
+
+    def finish(self, done: asyncio.Future[Tensors], encode: Callable[[Tensors], Response]) -> Response:
+        return self._measured(lambda: encode(done.result()))
+
+    def finish_task(self, done: asyncio.Future[Response]) -> Response:
+        return self._measured(done.result)
+
+    def _measured(self, result: Callable[[], Response]) -> Response:
+        code = 500
+        try:
+            response = result()
+            code = response.status
+        except RequestError as error:
+            code = error.status
+            raise
+        except asyncio.CancelledError:
+            code = CLIENT_GONE
+            raise
+        finally:
+            self.end(code)
+        return response
+
+    async def run_off_loop(self, decode: Decode) -> Response:
+        self.model.require_ready()
+        inference, encode = await asyncio.to_thread(decode)
+        outputs = await self.model.infer(inference)
+        return await off_loop(lambda: encode(outputs), size_of(outputs))
+
+
+def measured(model: ServedModel, request: Request, work: Coroutine[Any, Any, Response]) -> Pending:
+    """Counts and times a request that a coroutine answers."""
+    call = Call(model, request)
+    return Pending(asyncio.get_running_loop().create_task(work), call.finish_task)
+
+
+async def off_loop(function: Callable[[], T], size: int) -> T:
+    """Calls a codec: at once where there is little to do, else in a thread."""
+    return function() if size < OFF_LOOP_BYTES else await asyncio.to_thread(function)
+
+
+def size_of(tensors: Tensors) -> int:
+    return sum(array.nbytes for array in tensors.values())

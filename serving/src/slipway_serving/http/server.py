@@ -1,0 +1,83 @@
+"""The listening side: connections, what they share, and an end that answers everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from email.utils import formatdate
+from typing import Protocol
+
+from slipway_serving.http.messages import Pending, Request, Response
+from slipway_serving.http.protocol import HttpProtocol
+
+_BUFFER_BYTES = 64 << 10
+_BACKLOG = 2048
+_SWEEP_SECONDS = 1.0
+_POLL_SECONDS = 0.02
+
+
+class Application(Protocol):
+    """What answers requests. Neither method raises."""
+
+    def handle(self, request: Request) -> Response | Pending:
+        """Answers at once, or says what the answer waits for."""
+
+    def finish(self, request: Request, pending: Pending) -> Response:
+        """The answer, now that `pending.future` is done."""
+
+
+class HttpServer:
+    """Serves an application on one event loop.
+
+    Times are in seconds: `keep_alive` is how long an idle connection is kept. While `draining`, answers close their
+    connection.
+    """
+
+    def __init__(self, app: Application, *, max_body: int = 64 << 20, keep_alive: float = 3660.0) -> None:
+        self.app = app
+        self.max_body = max_body
+        self.keep_alive = keep_alive
+        self.draining = False
+        self.in_flight = 0
+        self.connections: set[HttpProtocol] = set()
+        self.buffer = memoryview(bytearray(_BUFFER_BYTES))
+        """Shared by all connections: each piece is read and parsed before the next is received."""
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
+        self._tick()
+        self._sweeper = self._loop.create_task(self._sweep())
+        self._servers: list[asyncio.Server] = []
+
+    async def listen(self, listener: socket.socket) -> None:
+        self._servers.append(
+            await self._loop.create_server(lambda: HttpProtocol(self), sock=listener, backlog=_BACKLOG)
+        )
+
+    def _tick(self) -> None:
+        self.date = b"date: " + formatdate(time.time(), usegmt=True).encode() + b"\r\n"
+
+    async def _sweep(self) -> None:
+        """One look a second at all deadlines costs less than a timer for each request."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            self._tick()
+            now = self.now()
+            for connection in [each for each in self.connections if each.deadline < now]:
+                connection.expire()
+
+    async def close(self, seconds: float) -> int:
+        """Accepts nothing more, waits at most so long for what is in flight; returns how many stay unanswered."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        deadline = self.now() + seconds
+        while self.connections and self.now() < deadline:
+            for connection in list(self.connections):
+                connection.close_when_idle()
+            await asyncio.sleep(_POLL_SECONDS)
+        self._sweeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._sweeper
+        return self.in_flight

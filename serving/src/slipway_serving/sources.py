@@ -1,0 +1,164 @@
+"""Finding models on disk: a file, a model's directory, or a repository of them, with Triton's numbered versions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway_serving.config import FILE_NAME, NAME, ModelConfig, VersionPolicy, read_config
+from slipway_serving.errors import ModelLoadError
+from slipway_serving.runtimes.base import FORMATS, format_of
+
+Fingerprint = frozenset[tuple[str, int, int, int]]
+"""Path, size, time of change and inode of each file of a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where one version of a model is and what it is called, known before anything is loaded."""
+
+    path: Path
+    config: ModelConfig
+    name: str
+    format: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line says about all models."""
+
+    name: str = ""
+    """Of the only model."""
+    allow_pickle: bool = False
+    workers: int = 0
+    """Processes that run each model; 0 leaves it to `model.yaml`."""
+
+
+def find_directories(path: Path, settings: Settings) -> dict[str, Path]:
+    """The models at a path, by name: one where it is a model, else each directory in it. Raises ModelLoadError."""
+    if not path.exists():
+        raise ModelLoadError(f"{path} does not exist", "give the path of a model's directory, or of a model file")
+    if path.is_file() or _is_model(path):
+        config = read_config(path) if path.is_dir() else ModelConfig()
+        name = settings.name or config.name or (path.resolve().name if path.is_dir() else path.stem)
+        return {_checked(name): path}
+    found = {}
+    for directory in sorted(path.iterdir()):
+        if directory.is_dir() and not directory.name.startswith((".", "_", "lost+found")):
+            name = _checked(read_config(directory).name or directory.name)
+            if name in found:
+                raise ModelLoadError(f"{found[name]} and {directory} are both called '{name}'")
+            found[name] = directory
+    if not found:
+        suffixes = sorted({suffix for each in FORMATS.values() for suffix in each.suffixes})
+        raise ModelLoadError(
+            f"{path} holds no model",
+            f"expected model.py, or one file that ends in {', '.join(suffixes)}, or a directory for each model",
+        )
+    if settings.name:
+        raise ModelLoadError(f"--name is for one model, and {path} holds {len(found)}", "leave it out")
+    return found
+
+
+def _checked(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ModelLoadError(
+            f"'{name}' cannot be a model's name: letters, digits, '.', '_' and '-' only", "give one with --name"
+        )
+    return name
+
+
+def _is_model(directory: Path) -> bool:
+    return (directory / FILE_NAME).exists() or bool(_candidates(directory, "")) or bool(_versions(directory))
+
+
+def find_versions(path: Path, name: str, settings: Settings) -> list[ModelSource]:
+    """The versions of a model that its policy serves, lowest first. Raises ModelLoadError saying what is missing."""
+    config = read_config(path) if path.is_dir() else ModelConfig()
+    numbered = _versions(path) if path.is_dir() else {}
+    if not numbered or config.file or _candidates(path, config.format):
+        return [_source(path, config, name, config.version, settings)]
+    chosen = _chosen(config.version_policy, numbered)
+    if not chosen:
+        raise ModelLoadError(
+            f"{path} has versions {', '.join(map(str, sorted(numbered)))}, and versionPolicy in {FILE_NAME} none of them"
+        )
+    return [
+        _source(
+            numbered[number],
+            read_config(numbered[number]) if (numbered[number] / FILE_NAME).exists() else config,
+            name,
+            str(number),
+            settings,
+        )
+        for number in chosen
+    ]
+
+
+def _source(path: Path, config: ModelConfig, name: str, version: str, settings: Settings) -> ModelSource:
+    if settings.allow_pickle:
+        config = dataclasses.replace(config, allow_pickle=True)
+    if settings.workers:
+        config = dataclasses.replace(config, instances=settings.workers, execution="process")
+    file = _model_file(path, config) if path.is_dir() else path
+    return ModelSource(file, config, name, format_of(file, config.format).name, version)
+
+
+def _versions(directory: Path) -> dict[int, Path]:
+    """Directories named by a number, as Triton lays out its repositories."""
+    return {
+        int(entry.name): entry
+        for entry in directory.iterdir()
+        if entry.is_dir() and entry.name.isdecimal() and not entry.name.startswith("0")
+    }
+
+
+def _chosen(policy: VersionPolicy, available: Iterable[int]) -> list[int]:
+    numbers = sorted(available)
+    if policy.specific:
+        return [number for number in numbers if number in policy.specific]
+    return numbers if policy.latest == 0 else numbers[-policy.latest :]
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Changes when any file of a model does, also behind the symbolic links by which ConfigMaps are changed at once."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if "__pycache__" not in file.parts]
+    seen = set()
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            continue
+        seen.add((str(file), status.st_size, status.st_mtime_ns, status.st_ino))
+    return frozenset(seen)
+
+
+def _model_file(directory: Path, config: ModelConfig) -> Path:
+    if config.file:
+        file = (directory / config.file).resolve()
+        if not file.is_relative_to(directory.resolve()) or not file.is_file():
+            raise ModelLoadError(f"{FILE_NAME} names the file '{config.file}', which is not in {directory}")
+        return file
+    suffixes = [suffix for each in FORMATS.values() for suffix in each.suffixes]
+    candidates = _candidates(directory, config.format)
+    named = [file for file in candidates if file.stem == "model"] or candidates
+    if len(named) == 1:
+        return named[0]
+    if not named:
+        raise ModelLoadError(
+            f"{directory} holds no model", f"expected model.py, or one file that ends in {', '.join(suffixes[:-1])}"
+        )
+    found = ", ".join(file.name for file in named[:5])
+    raise ModelLoadError(f"{directory} holds several model files: {found}", f"say which with 'file:' in {FILE_NAME}")
+
+
+def _candidates(directory: Path, declared: str) -> list[Path]:
+    formats = [FORMATS[declared]] if declared in FORMATS else list(FORMATS.values())
+    return sorted(
+        file
+        for file in directory.iterdir()
+        if any(file.suffix in each.suffixes for each in formats) and (file.suffix != ".py" or file.name == "model.py")
+    )
