@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import textwrap
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import httpx2
 import pytest
 
 from slipway_serving.app import App
+from slipway_serving.http.server import HttpServer
 from slipway_serving.metrics import Metrics
-from slipway_serving.models import Repository, ServedModel, find_model
+from slipway_serving.models import ServedModel
+from slipway_serving.repository import Repository
+from slipway_serving.sources import Settings
 
 IRIS = Path(__file__).parents[2] / "examples" / "iris"
 
@@ -47,17 +51,28 @@ Serving = Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]]
 
 @pytest.fixture
 def serving() -> Serving:
-    """A client of an application in this process, with a loaded model."""
+    """A client of a server in this process, on the loopback interface, with loaded models."""
 
     @asynccontextmanager
-    async def start(path: Path, **options: int) -> AsyncIterator[httpx2.AsyncClient]:
+    async def start(path: Path, *, settings: Settings | None = None, mode: str = "none", **limits: int):
         metrics = Metrics()
-        model = ServedModel(find_model(path), metrics)
-        await model.load()
-        app = App(Repository([model]), metrics, **options)
-        transport = httpx2.ASGITransport(app=app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
+        repository = Repository(path, settings or Settings(), metrics, mode)
+        repository.discover()
+        await repository.load_all()
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = HttpServer(App(repository, metrics), **limits)
+        await server.listen(listener)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with httpx2.AsyncClient(base_url=address, timeout=30) as client:
             yield client
-        model.unload()
+        await server.close(5)
+        repository.close()
 
     return start
+
+
+def load_model(path: Path, **settings: object) -> ServedModel:
+    """The only model at a path, not loaded yet."""
+    repository = Repository(path, Settings(**settings), Metrics())
+    repository.discover()
+    return next(iter(repository))

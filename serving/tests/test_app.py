@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import httpx2
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway_serving.app import App
+from slipway_serving.http.messages import Pending, Request
 from slipway_serving.metrics import Metrics
-from slipway_serving.models import Repository, ServedModel, find_model
+from slipway_serving.repository import Repository
+from slipway_serving.sources import Settings
 
 IRIS = Path(__file__).parents[2] / "examples" / "iris"
 
@@ -164,34 +165,47 @@ async def test_metrics_count_requests_by_status_and_rows(iris, serving):
         await client.post("/v2/models/iris/infer", json={"inputs": [FLOWER]})
         await client.post("/v2/models/iris/infer", content=b"{")
         text = (await client.get("/metrics")).text
-    assert 'slipway_serving_requests_total{code="200",model="iris"} 1.0' in text
-    assert 'slipway_serving_requests_total{code="400",model="iris"} 1.0' in text
-    assert 'slipway_serving_batch_rows_sum{model="iris"} 1.0' in text
-    assert 'slipway_serving_requests_in_flight{model="iris"} 0.0' in text
-    assert 'slipway_serving_model_ready{model="iris"} 1.0' in text
+    assert 'slipway_serving_requests_total{code="200",model="iris",version=""} 1.0' in text
+    assert 'slipway_serving_requests_total{code="400",model="iris",version=""} 1.0' in text
+    assert 'slipway_serving_batch_rows_sum{model="iris",version=""} 1.0' in text
+    assert 'slipway_serving_requests_in_flight{model="iris",version=""} 0.0' in text
+    assert 'slipway_serving_model_ready{model="iris",version=""} 1.0' in text
+
+
+def application(path):
+    metrics = Metrics()
+    repository = Repository(path, Settings(), metrics)
+    repository.discover()
+    return App(repository, metrics)
+
+
+async def answered(app, method, path, body=b""):
+    request = Request(method, path.encode(), {}, body)
+    answer = app.handle(request)
+    if isinstance(answer, Pending):
+        await asyncio.wait([answer.future])
+        return app.finish(request, answer)
+    return answer
 
 
 async def test_loading_draining_and_unloading_are_503_but_alive(iris):
-    metrics = Metrics()
-    model = ServedModel(find_model(iris), metrics)
-    app = App(Repository([model]), metrics)
-    transport = httpx2.ASGITransport(app=app)
+    app = application(iris)
+    body = orjson.dumps({"inputs": [FLOWER]})
 
-    async def statuses(client):
-        posts = [await client.post("/v2/models/iris/infer", json={"inputs": [FLOWER]}), await client.get("/predict")]
-        gets = [await client.get(path) for path in ("/v2/health/ready", "/v2/models/iris/ready", "/v2/health/live")]
-        return [answer.status_code for answer in posts + gets]
+    async def statuses():
+        wanted = [("POST", "/v2/models/iris/infer", body), ("GET", "/predict", b"")]
+        wanted += [("GET", path, b"") for path in ("/v2/health/ready", "/v2/models/iris/ready", "/v2/health/live")]
+        return [(await answered(app, *each)).status for each in wanted]
 
-    async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
-        assert await statuses(client) == [503, 503, 503, 503, 200]
-        await model.load()
-        assert await statuses(client) == [200, 200, 200, 200, 200]
-        app.draining = True
-        assert await statuses(client) == [200, 200, 503, 503, 200]
-        assert (await client.get("/v2")).headers["connection"] == "close"
-        model.unload()
-        assert await statuses(client) == [503, 503, 503, 503, 200]
-        assert (await client.get("/predict")).headers["retry-after"] == "1"
+    assert await statuses() == [503, 503, 503, 503, 200]
+    await app.repository.load_all()
+    assert await statuses() == [200, 200, 200, 200, 200]
+    app.draining = True
+    assert await statuses() == [200, 200, 503, 503, 200]
+    app.draining = False
+    app.repository.close()
+    assert await statuses() == [503, 503, 200, 503, 200]  # the server is ready for the models that it still has
+    assert (b"retry-after", b"1") in (await answered(app, "GET", "/predict")).headers
 
 
 VALUES = (
@@ -212,19 +226,16 @@ BODIES = (
 @pytest.fixture(scope="module")
 def post():
     """Posts to one application that all examples share."""
-    metrics = Metrics()
-    model = ServedModel(find_model(IRIS), metrics)
-    transport = httpx2.ASGITransport(app=App(Repository([model]), metrics))
-
-    async def answered(path, body):
-        async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
-            answer = await client.post(path, content=body)
-        return answer.status_code, answer.json()
-
     with asyncio.Runner() as runner:
-        runner.run(model.load())
-        yield lambda path, body: runner.run(answered(path, body))
-        model.unload()
+        app = application(IRIS)
+        runner.run(app.repository.load_all())
+
+        def send(path, body):
+            response = runner.run(answered(app, "POST", path, body))
+            return response.status, orjson.loads(response.body)
+
+        yield send
+        app.repository.close()
 
 
 @given(body=BODIES, path=st.sampled_from(["/predict", "/v2/models/iris/infer"]))

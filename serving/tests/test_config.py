@@ -9,8 +9,16 @@ import pytest
 from slipway_serving.config import parse_config
 from slipway_serving.cpus import available_cpus
 from slipway_serving.errors import ModelLoadError
-from slipway_serving.models import find_model
 from slipway_serving.options import parse
+from slipway_serving.sources import Settings, find_directories, find_versions
+
+
+def find_model(path, name=""):
+    """The only version of the only model."""
+    settings = Settings(name)
+    ((found, directory),) = find_directories(path, settings).items()
+    (source,) = find_versions(directory, found, settings)
+    return source
 
 
 @pytest.mark.parametrize(
@@ -23,6 +31,13 @@ from slipway_serving.options import parse
         ({"inputs": [{}]}, "inputs[0].name is missing"),
         ({"inputs": [{"name": "x", "datatype": "FLOAT32"}]}, "inputs[0].datatype: unknown datatype 'FLOAT32'"),
         ({"inputs": [{"name": "x", "shape": [0.5]}]}, "inputs[0].shape must be a list of lengths"),
+        ({"batching": {"maxDelay": 5}}, "batching.maxDelay must be a time like 5ms"),
+        ({"batching": {"maxDelay": "5 weeks"}}, "batching.maxDelay: '5 weeks' is not a time"),
+        ({"batching": {"preferredSizes": [4]}}, "batching.preferredSizes has 4, but maxSize is 1"),
+        ({"batching": {"preferredSizes": [0]}}, "batching.preferredSizes[0] must be a whole number"),
+        ({"execution": "fork"}, "execution must be thread or process, got 'fork'"),
+        ({"versionPolicy": "newest"}, "versionPolicy must be latest, all, {latest: COUNT} or {specific: [VERSION, …]}"),
+        ({"versionPolicy": {"last": 1}}, "unknown key 'versionPolicy.last'"),
         ({"outputs": [{"name": "x"}, {"name": "x"}]}, "outputs has 'x' twice"),
         ({"name": "a/b"}, "name must be letters"),
         ({"warmUp": "no"}, "warmUp must be true or false"),
@@ -37,7 +52,12 @@ def test_a_wrong_setting_is_refused_with_its_path(document, message):
 
 def test_settings_are_read_and_the_rest_has_defaults():
     config = parse_config({"version": 2, "batching": {"maxSize": 8}, "inputs": [{"name": "x", "datatype": "FP32"}]})
-    assert (config.version, config.batch_size, config.queue_size, config.warm_up) == ("2", 8, 1000, True)
+    assert (config.version, config.batching.max_size, config.batching.queue_size, config.warm_up) == (
+        "2",
+        8,
+        1000,
+        True,
+    )
     assert config.inputs[0].datatype is not None
 
 

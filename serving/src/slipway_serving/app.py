@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from slipway_serving import __version__
 from slipway_serving.apis.plain import PlainApi
 from slipway_serving.apis.routing import Api, Route, Router
 from slipway_serving.apis.v2 import V2Api
-from slipway_serving.errors import ModelFailedError, NotFoundError, RequestError, UnavailableError
+from slipway_serving.errors import ModelFailedError, RequestError, UnavailableError
 from slipway_serving.http.messages import Pending, Request, Response, error_response, json_response
 from slipway_serving.metrics import CONTENT_TYPE, Metrics
 from slipway_serving.repository import Repository
@@ -27,21 +28,21 @@ class App:
         self.repository = repository
         self.draining = False
         self._metrics = metrics
-        self._router = Router({"/": Route(get=self._index), "/metrics": Route(get=self._scrape)})
-        apis: tuple[Api, ...] = (V2Api(repository, lambda: self.draining), PlainApi(repository))
+        self._router = Router(lambda: repository.generation)
+        apis: tuple[Api, ...] = (self, V2Api(repository, lambda: self.draining), PlainApi(repository))
         for api in apis:
             self._router.add(api)
+
+    def routes(self) -> dict[str, Route]:
+        return {"/": Route(get=self._index), "/metrics": Route(get=self._scrape)}
+
+    def prefixes(self) -> dict[str, Callable[[str], Route | None]]:
+        return {}
 
     def handle(self, request: Request) -> Response | Pending:
         """Answers at once, or says what the answer waits for. Never raises."""
         try:
-            path = request.path
-            route = self._router.find(path)
-            if route is None:
-                raise NotFoundError(
-                    f"there is nothing at {path:.200}; the models are under /v2/models, the plain form is /predict"
-                )
-            answer = route.answer(request)
+            answer = self._router.route(request).answer(request)
         except Exception as error:  # noqa: BLE001  # every one becomes an answer
             return _failure(request, error)
         if isinstance(answer, Response | Pending):

@@ -1,10 +1,11 @@
-"""The datatypes of the Open Inference Protocol and what each is in numpy and in JSON."""
+"""The datatypes of the Open Inference Protocol, and BF16 as Triton has it, and what each is in numpy and in JSON."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,14 +25,19 @@ class Datatype:
     json: frozenset[type]
     says: str
     """What a person has to send, in words."""
-
-    @property
-    def is_float(self) -> bool:
-        return self.dtype.kind == "f"
+    is_float: bool = False
+    lowest: float = 0
+    """Of numbers, the least and greatest that has a finite value."""
+    highest: float = 0
 
     @property
     def is_numeric(self) -> bool:
-        return self.dtype.kind in "fiu"
+        return self.is_float or self.dtype.kind in "iu"
+
+    @property
+    def has_json_form(self) -> bool:
+        """Whether the protocol has a JSON form for it: not for the two-byte floats."""
+        return self is not FP16 and self is not BF16
 
     def __str__(self) -> str:
         return self.name
@@ -40,19 +46,26 @@ class Datatype:
 def _integer(name: str, numpy_name: str) -> Datatype:
     info = np.iinfo(numpy_name)
     words = f"whole numbers from {info.min} to {info.max}"
-    return Datatype(name, np.dtype(numpy_name), frozenset({int}), words)
+    return Datatype(name, np.dtype(numpy_name), frozenset({int}), words, lowest=int(info.min), highest=int(info.max))
 
 
-def _floating(name: str, numpy_name: str) -> Datatype:
-    largest = float(np.finfo(numpy_name).max)
-    return Datatype(name, np.dtype(numpy_name), frozenset({int, float}), f"finite numbers up to ±{largest:.4g}")
+def _floating(name: str, dtype: type[Any]) -> Datatype:
+    info = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]  # it has no types
+    largest, epsilon = float(info.max), float(info.eps)
+    # What lies less than half a step above the largest value is rounded to it: 3.4028235e38 is how FP32's is written.
+    limit = largest
+    if np.dtype(dtype).itemsize < np.dtype(np.float64).itemsize:
+        limit = float(np.nextafter(largest + largest / (2 - epsilon) * epsilon / 2, 0))
+    words = f"finite numbers up to ±{largest:.4g}"
+    return Datatype(name, np.dtype(dtype), frozenset({int, float}), words, is_float=True, lowest=-limit, highest=limit)
 
 
 BOOL = Datatype("BOOL", np.dtype(np.bool_), frozenset({bool}), "true or false")
 BYTES = Datatype("BYTES", np.dtype(np.object_), frozenset({str}), "strings")
-FP16 = _floating("FP16", "float16")
-FP32 = _floating("FP32", "float32")
-FP64 = _floating("FP64", "float64")
+FP16 = _floating("FP16", np.float16)
+FP32 = _floating("FP32", np.float32)
+FP64 = _floating("FP64", np.float64)
+BF16 = _floating("BF16", ml_dtypes.bfloat16)
 INT64 = _integer("INT64", "int64")
 
 DATATYPES: dict[str, Datatype] = {
@@ -65,6 +78,7 @@ DATATYPES: dict[str, Datatype] = {
         FP16,
         FP32,
         FP64,
+        BF16,
         BYTES,
     )
 }
@@ -74,7 +88,7 @@ _BY_DTYPE = {datatype.dtype: datatype for datatype in DATATYPES.values()}
 
 
 def datatype_named(name: object) -> Datatype:
-    """Raises ValueError with a sentence for anything that is not one of the thirteen names."""
+    """Raises ValueError with a sentence for anything that is not one of the names."""
     found = DATATYPES.get(name) if isinstance(name, str) else None
     if found is None:
         raise ValueError(f"unknown datatype {name!r:.40}; {did_you_mean(str(name), DATATYPES)}")

@@ -1,79 +1,57 @@
-"""What Prometheus reads on `/metrics`. All names start with `slipway_serving_`; times are in seconds."""
+"""What Prometheus reads on `/metrics`. All names start with `slipway_serving_`; times are in seconds.
+
+Requests are counted in plain lists by the event loop's thread alone, without the locks of prometheus-client's own
+metrics, and become its families when somebody scrapes.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 # A time stamp beside every counter doubles what is scraped, and nothing here reads it.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 _PREFIX = "slipway_serving"
+_LABELS = ("model", "version")
 _FAILED = 400
 
 
-class Metrics:
-    """The metrics of one server process."""
+class Histogram:
+    """Counts by bucket; a value on a bound belongs to it."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        model = ("model", "version")
-        self.requests = Counter(
-            f"{_PREFIX}_requests", "Inference requests answered, by HTTP status.", (*model, "code"), registry=registry
-        )
-        self.duration = Histogram(
-            f"{_PREFIX}_request_duration_seconds",
-            "From the first byte of a request read to its answer handed over.",
-            model,
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.queue_time = Histogram(
-            f"{_PREFIX}_queue_duration_seconds",
-            "How long the oldest request of a call waited for the model.",
-            model,
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.compute_time = Histogram(
-            f"{_PREFIX}_compute_duration_seconds", "Calls of the model.", model, buckets=_SECONDS, registry=registry
-        )
-        self.batch_rows = Histogram(
-            f"{_PREFIX}_batch_rows", "Rows that one call of the model got.", model, buckets=_ROWS, registry=registry
-        )
-        self.in_flight = Gauge(
-            f"{_PREFIX}_requests_in_flight", "Requests accepted and not answered.", model, registry=registry
-        )
-        self.queue_depth = Gauge(f"{_PREFIX}_queue_depth", "Requests waiting for the model.", model, registry=registry)
-        self.model_ready = Gauge(f"{_PREFIX}_model_ready", "1 when the model answers.", model, registry=registry)
-        self.load_time = Gauge(
-            f"{_PREFIX}_model_load_seconds", "What loading and warming up took.", model, registry=registry
-        )
+    __slots__ = ("bounds", "counts", "total")
 
-    def for_model(self, name: str, version: str = "") -> ModelMetrics:
-        return ModelMetrics(self, name, version)
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
 
-    def render(self) -> bytes:
-        """The text that Prometheus scrapes."""
-        return generate_latest(self.registry)
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative, as the format wants it."""
+        names = [*map(str, self.bounds), "+Inf"]
+        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
 
 
 @dataclass(slots=True)
@@ -94,34 +72,27 @@ class Totals:
 
 
 class ModelMetrics:
-    """The metrics of one model, with its label already looked up."""
+    """The metrics of one version of a model. For the event loop's thread."""
 
-    def __init__(self, metrics: Metrics, name: str, version: str) -> None:
-        self._labels = (name, version)
-        self._requests = metrics.requests
-        self._by_code: dict[int, Counter] = {}
+    def __init__(self) -> None:
         self.totals = Totals()
-        self._duration = metrics.duration.labels(*self._labels)
-        self._queue_time = metrics.queue_time.labels(*self._labels)
-        self._compute_time = metrics.compute_time.labels(*self._labels)
-        self._batch_rows = metrics.batch_rows.labels(*self._labels)
-        self._in_flight = metrics.in_flight.labels(*self._labels)
-        self._queue_depth = metrics.queue_depth.labels(*self._labels)
-        self._ready = metrics.model_ready.labels(*self._labels)
-        self._load_time = metrics.load_time.labels(*self._labels)
+        self.by_code: dict[int, int] = {}
+        self.duration = Histogram(_SECONDS)
+        self.queue_time = Histogram(_SECONDS)
+        self.compute_time = Histogram(_SECONDS)
+        self.batch_rows = Histogram(_ROWS)
+        self.load_seconds = 0.0
+        self.in_flight: Callable[[], int] = int
+        self.queue_depth: Callable[[], int] = int
+        self.ready: Callable[[], bool] = bool
 
     def follow(self, in_flight: Callable[[], int], queue_depth: Callable[[], int], ready: Callable[[], bool]) -> None:
         """Reads the gauges when somebody scrapes, so that requests do not pay for them."""
-        self._in_flight.set_function(in_flight)
-        self._queue_depth.set_function(queue_depth)
-        self._ready.set_function(ready)
+        self.in_flight, self.queue_depth, self.ready = in_flight, queue_depth, ready
 
     def answered(self, code: int, seconds: float) -> None:
-        counter = self._by_code.get(code)
-        if counter is None:
-            counter = self._by_code[code] = self._requests.labels(*self._labels, str(code))
-        counter.inc()
-        self._duration.observe(seconds)
+        self.by_code[code] = self.by_code.get(code, 0) + 1
+        self.duration.observe(seconds)
         totals = self.totals
         if code < _FAILED:
             totals.succeeded += 1
@@ -131,17 +102,76 @@ class ModelMetrics:
             totals.failure_seconds += seconds
 
     def computed(self, waited: float, computed: float, rows: int) -> None:
-        self._queue_time.observe(waited)
-        self._compute_time.observe(computed)
-        self._batch_rows.observe(rows)
+        self.queue_time.observe(waited)
+        self.compute_time.observe(computed)
+        self.batch_rows.observe(rows)
         totals = self.totals
         totals.calls += 1
         totals.rows += rows
         totals.queue_seconds += waited
         totals.compute_seconds += computed
-        totals.last_milliseconds = round(time.time() * 1000)
+        totals.last_milliseconds = int(time.time() * 1000)
         calls, seconds = totals.batches.get(rows, (0, 0.0))
         totals.batches[rows] = (calls + 1, seconds + computed)
 
     def loaded(self, seconds: float) -> None:
-        self._load_time.set(seconds)
+        self.load_seconds = seconds
+
+
+class Metrics(Collector):
+    """The metrics of one server process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._models: dict[tuple[str, str], ModelMetrics] = {}
+        self.registry.register(self)
+
+    def for_model(self, name: str, version: str = "") -> ModelMetrics:
+        """The same for a model that is loaded again: counters never go back."""
+        return self._models.setdefault((name, version), ModelMetrics())
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+    def collect(self) -> Iterable[Metric]:
+        yield self._requests()
+        yield self._histogram(
+            "request_duration_seconds", "From the first byte of a request read to its answer.", lambda m: m.duration
+        )
+        yield self._histogram(
+            "queue_duration_seconds", "How long the oldest request of a call waited.", lambda m: m.queue_time
+        )
+        yield self._histogram("compute_duration_seconds", "Calls of the model.", lambda m: m.compute_time)
+        yield self._histogram("batch_rows", "Rows that one call of the model got.", lambda m: m.batch_rows)
+        yield self._gauge("requests_in_flight", "Requests accepted and not answered.", lambda m: m.in_flight())
+        yield self._gauge("queue_depth", "Requests waiting for the model.", lambda m: m.queue_depth())
+        yield self._gauge("model_ready", "1 when the model answers.", lambda m: m.ready())
+        yield self._gauge("model_load_seconds", "What loading and warming up took.", lambda m: m.load_seconds)
+
+    def _labelled(self) -> Iterator[tuple[tuple[str, str], ModelMetrics]]:
+        return iter(sorted(self._models.items()))
+
+    def _requests(self) -> Metric:
+        family = CounterMetricFamily(
+            f"{_PREFIX}_requests", "Inference requests answered, by HTTP status.", labels=(*_LABELS, "code")
+        )
+        for labels, model in self._labelled():
+            for code, count in sorted(model.by_code.items()):
+                family.add_metric((*labels, str(code)), count)
+        return family
+
+    def _histogram(self, name: str, text: str, of: Callable[[ModelMetrics], Histogram]) -> Metric:
+        family = HistogramMetricFamily(f"{_PREFIX}_{name}", text, labels=_LABELS)
+        for labels, model in self._labelled():
+            histogram = of(model)
+            family.add_metric(labels, buckets=histogram.buckets(), sum_value=histogram.total)
+        return family
+
+    def _gauge(self, name: str, text: str, of: Callable[[ModelMetrics], float]) -> Metric:
+        family = GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=_LABELS)
+        for labels, model in self._labelled():
+            family.add_metric(labels, of(model))
+        return family

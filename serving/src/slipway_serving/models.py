@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import logging
 import threading
@@ -22,7 +23,6 @@ from slipway_serving.sources import ModelSource
 
 log = logging.getLogger("slipway_serving")
 T = TypeVar("T")
-_POLL_SECONDS = 0.02
 
 
 class State(enum.Enum):
@@ -50,6 +50,7 @@ class ServedModel:
         self.metrics = metrics.for_model(source.name, source.version)
         self.runtime: Runtime | None = None
         self._scheduler: Scheduler | None = None
+        self._idle: asyncio.Event | None = None
 
     @property
     def depth(self) -> int:
@@ -72,9 +73,7 @@ class ServedModel:
         observe = self.metrics.computed
         self.runtime, self.signature = runtime, runtime.signature
         if isinstance(runtime, AsyncRuntime):
-            self._scheduler = AsyncScheduler(
-                runtime, observe, queue_size=config.batching.queue_size, name=self.name
-            )
+            self._scheduler = AsyncScheduler(runtime, observe, queue_size=config.batching.queue_size, name=self.name)
         else:
             self._scheduler = ThreadScheduler(
                 runtime, observe, config.batching, instances=config.instances, name=self.name
@@ -87,10 +86,20 @@ class ServedModel:
 
     async def retire(self, seconds: float) -> None:
         """Lets go of the model once those who have it are answered, at the latest after so many seconds."""
-        deadline = time.monotonic() + seconds
-        while self.in_flight and time.monotonic() < deadline:
-            await asyncio.sleep(_POLL_SECONDS)
+        if self.in_flight:
+            self._idle = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), seconds)
         self.unload()
+
+    def enter(self) -> None:
+        """Somebody has this model in hand: it stays until `leave`."""
+        self.in_flight += 1
+
+    def leave(self) -> None:
+        self.in_flight -= 1
+        if self._idle is not None and not self.in_flight:
+            self._idle.set()
 
     def unload(self) -> None:
         """Refuses what is queued and what comes, and lets go of the model when nothing runs any more."""

@@ -203,7 +203,9 @@ class Repository:
                 await self._load(name)
             except ModelLoadError as error:
                 kept = "; the old one goes on" if name in self._models else ""
-                log.error("model '%s' has changed and does not load%s: %s", name, kept, error.message)
+                log.error(  # noqa: TRY400  # the sentence says all, a traceback would hide it
+                    "model '%s' has changed and does not load%s: %s", name, kept, error.message
+                )
         for name in [known for known in self._models if known not in directories]:
             log.info("model '%s' is gone from the repository", name)
             self._seen.pop(name, None)

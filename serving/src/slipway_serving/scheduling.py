@@ -1,7 +1,7 @@
 """Between the event loop and a model: who runs when, and how many rows share one call.
 
-Work-conserving: a free instance takes whatever is queued at once, up to the batch size; nothing waits for a timer unless
-`max_delay` says so.
+Work-conserving: a free instance takes whatever is queued at once, up to the batch size; nothing waits for a timer
+unless `max_delay` says so.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ Observe = Callable[[float, float, int], None]
 """Told about every call of the model: seconds the first request waited, seconds it computed, rows."""
 PRIORITY, TIMEOUT = "priority", "timeout"
 """Triton's request parameters: 1 is served first, 0 is the default level; microseconds that a request may wait."""
-_DELIVERY_SECONDS = 0.001
-"""Results of short calls are handed over together: waking the loop for each costs more than such a call."""
+_BURST_SECONDS = 0.001
+"""Short calls run in bursts of this length, and the loop works between them: both need the interpreter's lock, and
+fighting for it at every step doubles what a request costs."""
 _MICROSECONDS = 1e-6
 
 
@@ -80,7 +81,13 @@ class ThreadScheduler:
     """Threads that call a blocking model; answers come back to the loop together, one wake-up for many."""
 
     def __init__(
-        self, runtime: Runtime, observe: Observe, batching: Batching | None = None, *, instances: int = 1, name: str = ""
+        self,
+        runtime: Runtime,
+        observe: Observe,
+        batching: Batching | None = None,
+        *,
+        instances: int = 1,
+        name: str = "",
     ) -> None:
         self._runtime = runtime
         self._observe = observe
@@ -94,6 +101,7 @@ class ThreadScheduler:
         self._tokens: SimpleQueue[bool] = SimpleQueue()
         self._release_pending = False
         self._done: deque[_Job] = deque()
+        self._calls: deque[tuple[float, float, int]] = deque()
         self._wake_pending = False
         self._closed = False
         self._unanswered = 0
@@ -171,20 +179,26 @@ class ThreadScheduler:
     # In the threads
 
     def _work(self) -> None:
-        undelivered = 0.0
         while self._tokens.get():
-            if self._batching.max_delay:
-                self._wait_for_more()
-            jobs = self._take()
-            if not jobs:
-                continue
-            self._run(jobs)
-            self._done.extend(jobs)
-            now = time.perf_counter()
-            undelivered = undelivered or now
-            if not self.depth or now - undelivered > _DELIVERY_SECONDS:
-                self._wake()
-                undelivered = 0.0
+            since = time.perf_counter()
+            while jobs := self._next():
+                started = time.perf_counter()
+                self._run(jobs)
+                self._done.extend(jobs)
+                now = time.perf_counter()
+                if not self.depth:
+                    break
+                if now - since > _BURST_SECONDS:
+                    self._wake()
+                    if now - started < _BURST_SECONDS:
+                        break  # the loop gives the next token when it has read its sockets
+                    since = now
+            self._wake()
+
+    def _next(self) -> list[_Job]:
+        if self._batching.max_delay:
+            self._wait_for_more()
+        return self._take()
 
     def _wait_for_more(self) -> None:
         """Gives later requests time to join the oldest, until a preferred size is reached."""
@@ -208,10 +222,11 @@ class ThreadScheduler:
             jobs: list[_Job] = []
             for queue in self._queues:
                 self._take_from(queue, jobs)
-            self._cut(jobs)
-            if self.depth:
-                self._tokens.put(True)
-            return jobs
+            if self._batching.preferred_sizes:
+                self._cut(jobs)
+        if len(self._threads) > 1 and self.depth:
+            self._tokens.put(True)
+        return jobs
 
     def _take_from(self, queue: deque[_Job], jobs: list[_Job]) -> None:
         limit = self._batching.max_size
@@ -249,7 +264,8 @@ class ThreadScheduler:
             for job in jobs:
                 self._run_alone(job)
         finished = time.perf_counter()
-        self._observe(started - jobs[0].queued, finished - started, sum(job.rows for job in jobs))
+        rows = jobs[0].rows if len(jobs) == 1 else sum(job.rows for job in jobs)
+        self._calls.append((started - jobs[0].queued, finished - started, rows))
 
     def _run_merged(self, jobs: list[_Job]) -> bool:
         """One call for all; False where it failed or cannot be split, and each has to run alone."""
@@ -280,7 +296,7 @@ class ThreadScheduler:
             job.error = error
 
     def _wake(self) -> None:
-        if not self._wake_pending:
+        if self._done and not self._wake_pending:
             self._wake_pending = True
             self._loop.call_soon_threadsafe(self._answer)
 
@@ -289,6 +305,8 @@ class ThreadScheduler:
     def _answer(self) -> None:
         # Cleared before the queue is emptied: whoever adds later either is seen here or wakes the loop again.
         self._wake_pending = False
+        while self._calls:
+            self._observe(*self._calls.popleft())
         while self._done:
             job = self._done.popleft()
             self._unanswered -= 1
@@ -300,6 +318,10 @@ class ThreadScheduler:
                 job.future.set_exception(explain(job.error, self._name))
             else:
                 job.future.set_result(job.result or {})
+        if self.depth:
+            self._loop.call_soon(
+                self._loop.call_soon, self._release
+            )  # the second time is after the next look at sockets
 
 
 def _expire(job: _Job, timeout: float) -> None:
@@ -321,17 +343,29 @@ def explain(error: BaseException, name: str) -> RequestError:
 
 
 def _classify(job: _Job) -> None:
+    """Counts a request's rows, and says with which others it may share a call: same tensors, outputs, parameters."""
     request = job.request
-    lengths = {array.shape[0] if array.ndim else 0 for array in request.inputs.values()}
-    if len(lengths) != 1 or 0 in lengths:
-        return
-    (job.rows,) = lengths
-    tensors = tuple((name, array.dtype.str, array.shape[1:]) for name, array in sorted(request.inputs.items()))
-    parameters = ()
-    if request.parameters:
-        kept = {key: value for key, value in request.parameters.items() if key not in (PRIORITY, TIMEOUT)}
-        parameters = tuple(sorted(kept.items(), key=str))
-    job.group = (tensors, request.outputs, parameters)
+    tensors = []
+    rows = 0
+    for name, array in request.inputs.items():
+        shape = array.shape
+        if not shape or not shape[0] or (rows and shape[0] != rows):
+            return
+        rows = shape[0]
+        tensors.append((name, array.dtype, shape[1:]))
+    if len(tensors) > 1:
+        tensors.sort(key=_first)
+    job.rows = rows
+    job.group = (tuple(tensors), request.outputs, _shared(request.parameters) if request.parameters else ())
+
+
+def _first(tensor: tuple[str, Any, Any]) -> str:
+    return tensor[0]
+
+
+def _shared(parameters: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Those that the model sees the same for all in a batch; how a request is queued is its own matter."""
+    return tuple(sorted((key, value) for key, value in parameters.items() if key not in (PRIORITY, TIMEOUT)))
 
 
 class AsyncScheduler:

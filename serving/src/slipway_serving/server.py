@@ -85,7 +85,8 @@ class Lifecycle:
         models = list(self._repository)
         if len(models) == 1:
             model = models[0]
-            what = f"model '{model.name}' ({model.platform}) loaded in {seconds:.2f} s, served at {address}/v2/models/{model.name}"
+            place = f"{address}/v2/models/{model.name}"
+            what = f"model '{model.name}' ({model.platform}) loaded in {seconds:.2f} s, served at {place}"
             plain = f"{address}/predict"
         else:
             names = ", ".join(model.name for model in models[:10]) + (" …" if len(models) > 10 else "")  # noqa: PLR2004

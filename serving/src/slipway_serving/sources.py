@@ -45,7 +45,7 @@ def find_directories(path: Path, settings: Settings) -> dict[str, Path]:
         config = read_config(path) if path.is_dir() else ModelConfig()
         name = settings.name or config.name or (path.resolve().name if path.is_dir() else path.stem)
         return {_checked(name): path}
-    found = {}
+    found: dict[str, Path] = {}
     for directory in sorted(path.iterdir()):
         if directory.is_dir() and not directory.name.startswith((".", "_", "lost+found")):
             name = _checked(read_config(directory).name or directory.name)
@@ -84,7 +84,8 @@ def find_versions(path: Path, name: str, settings: Settings) -> list[ModelSource
     chosen = _chosen(config.version_policy, numbered)
     if not chosen:
         raise ModelLoadError(
-            f"{path} has versions {', '.join(map(str, sorted(numbered)))}, and versionPolicy in {FILE_NAME} none of them"
+            f"{path} has versions {', '.join(map(str, sorted(numbered)))}, and versionPolicy in {FILE_NAME} none of "
+            "them"
         )
     return [
         _source(

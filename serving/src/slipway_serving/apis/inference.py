@@ -54,12 +54,12 @@ class Call:
         self.model = model
         self.request = request
         self._ended = False
-        model.in_flight += 1
+        model.enter()
 
     def end(self, code: int) -> None:
         if not self._ended:
             self._ended = True
-            self.model.in_flight -= 1
+            self.model.leave()
             self.model.metrics.answered(code, time.perf_counter() - self.request.started)
 
     def finish(self, done: asyncio.Future[Tensors], encode: Callable[[Tensors], Response]) -> Response:

@@ -25,7 +25,8 @@ class PlainApi:
     def routes(self) -> dict[str, Route]:
         return {
             "/predict": Route(
-                get=lambda request: _example(self._only(), request), post=lambda request: _predict(self._only(), request)
+                get=lambda request: _example(self._only(), request),
+                post=lambda request: _predict(self._only(), request),
             )
         }
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from slipway_serving.errors import MethodNotAllowedError
+from slipway_serving.errors import MethodNotAllowedError, NotFoundError
 from slipway_serving.http.messages import Pending, Request, Response
 
 Answer = Response | Pending | Coroutine[Any, Any, Response]
@@ -41,22 +41,45 @@ class Api(Protocol):
         """By prefix: what a path's rest leads to, None where it leads nowhere. May raise NotFoundError."""
 
 
-@dataclass(slots=True)
-class Router:
-    """All paths of a server."""
+_CACHED = 4096
+_LONG = 256
 
-    exact: dict[str, Route] = field(default_factory=dict)
-    prefixes: dict[str, Callable[[str], Route | None]] = field(default_factory=dict)
+
+class Router:
+    """All paths of a server. What a path led to is remembered until `generation` changes, as the models do."""
+
+    def __init__(self, generation: Callable[[], int]) -> None:
+        self._generation = generation
+        self._exact: dict[str, Route] = {}
+        self._prefixes: dict[str, Callable[[str], Route | None]] = {}
+        self._cache: dict[bytes, Route] = {}
+        self._cached_at = -1
 
     def add(self, api: Api) -> None:
-        self.exact |= api.routes()
-        self.prefixes |= api.prefixes()
+        self._exact |= api.routes()
+        self._prefixes |= api.prefixes()
 
-    def find(self, path: str) -> Route | None:
-        """Raises NotFoundError where a path names a model that there is not."""
-        for prefix, find in self.prefixes.items():
+    def route(self, request: Request) -> Route:
+        """Raises NotFoundError."""
+        if self._cached_at != self._generation() or len(self._cache) > _CACHED:
+            self._cached_at = self._generation()
+            self._cache.clear()
+        route = self._cache.get(request.target)
+        if route is None:
+            route = self._find(request.path)
+            if len(request.target) < _LONG:
+                self._cache[request.target] = route
+        return route
+
+    def _find(self, path: str) -> Route:
+        for prefix, find in self._prefixes.items():
             if path.startswith(prefix):
                 route = find(path[len(prefix) :])
                 if route is not None:
                     return route
-        return self.exact.get(path)
+        exact = self._exact.get(path)
+        if exact is None:
+            raise NotFoundError(
+                f"there is nothing at {path:.200}; the models are under /v2/models, the plain form is /predict"
+            )
+        return exact

@@ -15,7 +15,7 @@ _ROWS = ("x", "instances")
 _EXPECTED = 'expected {"x": [[…], …]}, an object of inputs by name, or a list of records by column name'
 
 
-def decode_rows(body: bytes | bytearray, signature: Signature) -> Tensors:
+def decode_rows(body: bytes | bytearray | memoryview, signature: Signature) -> Tensors:
     """Reads a plain request into the model's inputs. Raises InvalidInputError naming the field."""
     document = elements.loads(body)
     if type(document) is dict:

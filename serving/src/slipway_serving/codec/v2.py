@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway_serving.codec import binary, elements
-from slipway_serving.datatypes import FP16, Array, Datatype, Tensors, datatype_named, datatype_of
+from slipway_serving.datatypes import Array, Datatype, Tensors, datatype_named, datatype_of
 from slipway_serving.errors import InvalidInputError, ModelFailedError, NotRepresentableError
 from slipway_serving.signature import Shape, Signature
 
@@ -31,7 +31,9 @@ class InferRequest:
         return self.binary.get(output, self.binary_default)
 
 
-def decode_request(body: bytes | bytearray, signature: Signature, header_length: int | None = None) -> InferRequest:
+def decode_request(
+    body: bytes | bytearray | memoryview, signature: Signature, header_length: int | None = None
+) -> InferRequest:
     """Reads a request. `header_length` is the header Inference-Header-Content-Length: how much of the body is JSON.
 
     Raises InvalidInputError, always naming the field, for whatever cannot be a request to a model of this signature.
@@ -57,7 +59,7 @@ def decode_request(body: bytes | bytearray, signature: Signature, header_length:
 class _Blobs:
     """The binary part of a body: consecutive pieces, in the order of the inputs."""
 
-    def __init__(self, body: bytes | bytearray, header_length: int | None) -> None:
+    def __init__(self, body: bytes | bytearray | memoryview, header_length: int | None) -> None:
         self.json: bytes | bytearray | memoryview = body
         self._rest = memoryview(b"")
         if header_length is not None:
@@ -117,8 +119,8 @@ def _input(entry: dict[str, Any], where: str, signature: Signature, blobs: _Blob
         return binary.array_from(blobs.take(parameters["binary_data_size"], where), datatype, shape, where)
     if "data" not in entry:
         raise InvalidInputError(f"{where} has no data")
-    if datatype is FP16:
-        raise InvalidInputError(f"{where}: FP16 has no JSON form in the protocol; send it with binary_data_size")
+    if not datatype.has_json_form:
+        raise InvalidInputError(f"{where}: {datatype} has no JSON form in the protocol; send it with binary_data_size")
     return elements.array_of(entry["data"], datatype, shape, f"{where}.data")
 
 
@@ -213,9 +215,9 @@ def _output(name: str, array: Array, blobs: list[bytes] | None) -> dict[str, Any
         blobs.append(binary.bytes_of(array, datatype))
         tensor["parameters"] = {"binary_data_size": len(blobs[-1])}
         return tensor
-    if datatype is FP16:
+    if not datatype.has_json_form:
         raise NotRepresentableError(
-            f"output '{name}' is FP16, which has no JSON form in the protocol; ask with binary_data"
+            f"output '{name}' is {datatype}, which has no JSON form in the protocol; ask with binary_data"
         )
     tensor["data"] = elements.json_data(array, datatype, f"output '{name}'")
     return tensor

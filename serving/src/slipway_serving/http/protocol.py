@@ -50,9 +50,7 @@ _UPGRADES = (b"upgrade", b"connection", b"http2-settings")
 _NEVER = float("inf")
 _CLOSE = (b"connection", b"close")
 
-STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
 @dataclass(slots=True)
@@ -163,7 +161,9 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._decline_upgrade(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, RequestError) else InvalidInputError("Invalid HTTP request received."))
+            self._refuse(
+                cause if isinstance(cause, RequestError) else InvalidInputError("Invalid HTTP request received.")
+            )
         except httptools.HttpParserError:
             self._refuse(InvalidInputError("Invalid HTTP request received."))
 
@@ -209,7 +209,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         """Memory for a body, placed so that the tensors after its JSON part are aligned."""
         header = self._headers.get(b"inference-header-content-length", b"")
         offset = -int(header) % _ALIGNMENT if header.isdigit() and len(header) <= len(str(length)) else 0
-        return memoryview(np.empty(offset + length, dtype=np.uint8))[offset:]
+        return np.empty(offset + length, dtype=np.uint8).data[offset:]
 
     def on_body(self, body: bytes) -> None:
         start, self._body_bytes = self._body_bytes, self._body_bytes + len(body)
