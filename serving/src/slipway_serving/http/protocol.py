@@ -44,7 +44,7 @@ _MAX_PIPELINED = 8
 _MAX_DISCARDED = 1 << 28
 _DIRECT = 32 << 10
 """Bodies of at least this many bytes are received straight into their own memory."""
-_ALIGNMENT = 64
+_ALIGNMENT = 16
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UPGRADES = (b"upgrade", b"connection", b"http2-settings")
 _NEVER = float("inf")
