@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
+from processes import Process
 
 from slipway_serving.app import App
 from slipway_serving.http.server import HttpServer
@@ -69,6 +70,20 @@ def serving() -> Serving:
         repository.close()
 
     return start
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    processes: list[Process] = []
+
+    def run(path: Path, *arguments: str) -> Process:
+        processes.append(Process(path, *arguments))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        process.popen.kill()
+        process.popen.communicate()
 
 
 def load_model(path: Path, **settings: object) -> ServedModel:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the wire: framing, limits, deadlines, pipelines, streams; no piece of a request may matter by its size."""
+"""HTTP/1.1 on the wire: framing, limits, deadlines, pipelines, streams; how a request is cut must not matter."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Echo:
             return Response(stream=self.pieces(request.path == "/broken"))
         return Response(b"%b %b %b" % (request.method.encode(), request.target, bytes(request.body)))
 
-    def finish(self, request: Request, pending: Pending) -> Response:
+    def finish(self, _request: Request, pending: Pending) -> Response:
         if pending.future.cancelled():
             return Response(b"gone", 503)
         return pending.finish(pending.future)
@@ -57,7 +57,7 @@ class Wire:
         self.written = b""
         self.closed = self.aborted = self.paused = False
 
-    def get_extra_info(self, name):
+    def get_extra_info(self, _name):
         return ("127.0.0.1", 5)
 
     def write(self, data):

@@ -5,15 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
-import httpx2
 import pytest
+from processes import INFER, TENSOR, in_flight, is_status, ready, status, until
 
 GATED = """
     import pathlib, time
@@ -38,77 +32,6 @@ BAD_EXAMPLE = """
         def predict(self, inputs):
             raise ValueError("always")
 """
-TENSOR = {"inputs": [{"name": "x", "shape": [1], "datatype": "INT64", "data": [7]}]}
-INFER = "/v2/models/echo/infer"
-
-
-class Process:
-    """A server process and how to reach it."""
-
-    def __init__(self, path: Path, *arguments: str):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "slipway_serving", str(path), "--host", "127.0.0.1"]
-        self.popen = subprocess.Popen(
-            [*command, "--http-port", str(self.port), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def client(self) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
-
-    def end(self) -> tuple[int, str, str]:
-        out, err = self.popen.communicate(timeout=30)
-        return self.popen.returncode, out, err
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., Process]]:
-    processes: list[Process] = []
-
-    def run(path: Path, *arguments: str) -> Process:
-        processes.append(Process(path, *arguments))
-        return processes[-1]
-
-    yield run
-    for process in processes:
-        process.popen.kill()
-        process.popen.communicate()
-
-
-async def until(condition, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-
-
-async def status(client: httpx2.AsyncClient, path: str) -> int:
-    try:
-        return (await client.get(path)).status_code
-    except httpx2.TransportError:
-        return 0
-
-
-@asynccontextmanager
-async def serving(process: Process) -> AsyncIterator[httpx2.AsyncClient]:
-    async with process.client() as client:
-        await until(lambda: is_status(client, "/v2/health/ready", 200))
-        yield client
-
-
-async def is_status(client: httpx2.AsyncClient, path: str, expected: int) -> bool:
-    return await status(client, path) == expected
-
-
-async def in_flight(client: httpx2.AsyncClient) -> int:
-    lines = (await client.get("/metrics")).text.splitlines()
-    return next(
-        int(float(line.split()[-1])) for line in lines if line.startswith("slipway_serving_requests_in_flight{")
-    )
 
 
 async def test_alive_while_loading_ready_only_afterwards(start, python_model):
@@ -133,7 +56,7 @@ async def test_sigterm_answers_all_in_flight_and_who_still_comes(start, python_m
     directory = python_model(GATED, "instances: 4")
     (directory / "load").touch()
     process = start(directory, "--drain-window", "2s")
-    async with serving(process) as client:
+    async with ready(process) as client:
         flying = [asyncio.create_task(client.post(INFER, json=TENSOR | {"id": str(index)})) for index in range(16)]
 
         async def all_arrived():
@@ -158,7 +81,7 @@ async def test_what_runs_longer_than_the_window_is_still_answered(start, python_
     directory = python_model(GATED)
     (directory / "load").touch()
     process = start(directory, "--drain-window", "0")
-    async with serving(process) as client:
+    async with ready(process) as client:
         flying = asyncio.create_task(client.post(INFER, json=TENSOR))
 
         async def arrived():
@@ -182,7 +105,7 @@ async def test_a_second_signal_or_the_deadline_ends_a_model_that_hangs(start, py
     directory = python_model(GATED)
     (directory / "load").touch()
     process = start(directory, "--drain-window", "0", "--drain-timeout", "1s" if how == "deadline" else "1h")
-    async with serving(process) as client:
+    async with ready(process) as client:
         flying = asyncio.create_task(client.post(INFER, json=TENSOR))
 
         async def arrived():
@@ -245,7 +168,7 @@ def test_a_missing_path_and_a_taken_port_are_sentences(start, iris, tmp_path):
 
 async def test_what_is_no_http_is_answered_in_json_and_the_server_goes_on(start, iris):
     process = start(iris, "--drain-window", "0")
-    async with serving(process) as client:
+    async with ready(process) as client:
         for garbage in (b"GARBAGE\r\n\r\n", b"\x16\x03\x01\x00", b"GET / HTTP/1.1\r\nbroken header\r\n\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
             writer.write(garbage)
@@ -268,7 +191,7 @@ async def test_an_offer_to_upgrade_is_declined_and_the_body_is_not_lost(start, i
     body = b'{"x": [[5.1, 3.5, 1.4, 0.2]]}'
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body)
     head += b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
-    async with serving(process):
+    async with ready(process):
         for pieces in ([head + body], [head, body], [head + body[:5], body[5:]]):
             reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
             for piece in pieces:
