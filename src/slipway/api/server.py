@@ -340,6 +340,9 @@ class VolumeMount(ApiModel):
     sub_path: RelativePath | None = Field(default=None, description="Only this part of the volume.")
 
 
+RESERVED_PATHS: Final = ("/tmp", "/models")  # noqa: S108  # of the pod
+FILES_PATH: Final = "/config"
+"""Where `server.files` are mounted."""
 RESERVED_VOLUMES: Final = ("tmp", "model", "files", "cache", "registry")
 
 Affinity = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
@@ -381,6 +384,8 @@ class PodTemplate(ApiModel):
                 raise Refusal(f"labels sets {name}, which is Slipway's", "remove it")
         names = {volume.name for volume in self.volumes}
         for mount in self.volume_mounts:
+            if mount.mount_path.rstrip("/") in RESERVED_PATHS:
+                raise Refusal(f"volumeMounts mounts {mount.mount_path}, which Slipway does", "choose another directory")
             if mount.name not in names:
                 raise Refusal(f"volumeMounts names the volume {mount.name!r}, which is not there", "add it to volumes")
         return self
@@ -423,4 +428,8 @@ class Server(ApiModel):
         for name in names:
             if names.count(name) > 1:
                 raise Refusal(f"env sets {name} twice", "remove one of them")
+        files = {f"{FILES_PATH}/{name}" for name in self.files}
+        for mount in self.pod_template.volume_mounts:
+            if mount.mount_path.rstrip("/") in files:
+                raise Refusal(f"files and podTemplate.volumeMounts both mount {mount.mount_path}", "remove one of them")
         return self

@@ -37,7 +37,10 @@ def kept(existing: Manifest) -> Manifest:
 
 
 def deployed(existing: Manifest | None, manifest: Manifest) -> Manifest:
-    """The manifest with what our manager has applied before and it leaves unsaid, the model excepted."""
+    """The manifest with what our manager has applied before and it leaves unsaid.
+
+    Of the model that is how it is fetched, as long as it comes from the same place: a Secret is for one of them only.
+    """
     if existing is None:
         return manifest
     before, said = kept(existing), manifest["spec"]
@@ -45,6 +48,8 @@ def deployed(existing: Manifest | None, manifest: Manifest) -> Manifest:
     for part in ("server", "scaling", "rollout", "routing"):
         if part in said and part in before["spec"]:
             spec[part] = {**before["spec"][part], **said[part]}
+    if "model" in said:
+        spec["model"] = _fetched_alike(before["spec"].get("model") or {}, said["model"])
     variables = {
         item["name"]: item for part in (before["spec"], said) for item in part.get("server", {}).get("env", [])
     }
@@ -52,6 +57,17 @@ def deployed(existing: Manifest | None, manifest: Manifest) -> Manifest:
         spec["server"] = {**spec["server"], "env": [*variables.values()]}
     kept_metadata = {key: value for key, value in before["metadata"].items() if key != "uid"}
     return {**manifest, "metadata": {**kept_metadata, **manifest["metadata"]}, "spec": spec}
+
+
+def _fetched_alike(before: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    if _place(before.get("uri", "")) != _place(said.get("uri", "")):
+        return said
+    return {key: before[key] for key in ("secretRef", "fetchTimeout") if key in before} | said
+
+
+def _place(uri: str) -> str:
+    """What a credential of a model is for: its scheme and its registry, bucket or host."""
+    return "/".join(uri.split("/", 3)[:3])
 
 
 def scaled(existing: Manifest, wish: Scale) -> Manifest:

@@ -583,6 +583,20 @@ MODEL_SERVICE: list[Wrong] = [
     ),
     Wrong(
         "spec.server.podTemplate.volumeMounts[0].mountPath",
+        "/tmp",  # noqa: S108  # of the pod
+        "volumeMounts mounts /tmp, which Slipway does; choose another directory",
+        at="spec.server.podTemplate",
+        server=TAKEN,
+    ),
+    Wrong(
+        "spec.server.podTemplate.volumeMounts[0].mountPath",
+        "/config/settings.yaml",
+        "files and podTemplate.volumeMounts both mount /config/settings.yaml; remove one of them",
+        at="spec.server",
+        server=TAKEN,
+    ),
+    Wrong(
+        "spec.server.podTemplate.volumeMounts[0].mountPath",
         "dev/shm",
         "'dev/shm' is not an absolute path; it begins with '/': /dev/shm",
     ),

@@ -55,6 +55,21 @@ def test_deploying_over_nothing_is_what_was_said():
     assert deployed(None, manifest) is manifest
 
 
+@pytest.mark.parametrize(
+    ("uri", "kept"),
+    [
+        ("s3://bucket/iris/2", {"secretRef": {"name": "s"}, "fetchTimeout": "1h"}),
+        ("s3://another/iris/2", {}),
+        ("https://bucket/iris", {}),
+    ],
+)
+def test_deploying_another_model_keeps_how_it_is_fetched_from_the_same_place(uri, kept):
+    model = {"uri": "s3://bucket/iris/1", "secretRef": {"name": "s"}, "fetchTimeout": "1h", "checksum": "sha256:0"}
+    manifest = {"metadata": {"name": "iris"}, "spec": {"model": {"uri": uri}}}
+    applied = {"f:model": {f"f:{key}": {} for key in model}}
+    assert deployed(service({"model": model}, applied), manifest)["spec"]["model"] == {"uri": uri} | kept
+
+
 def test_effect():
     assert effect(MINE, service({"scaling": {"min": 4, "max": 4}})).endswith("now 4 is fixed, and its HPA goes.")
     memory = {"min": 1, "max": 2, "target": {"metric": "memory", "value": 60}}

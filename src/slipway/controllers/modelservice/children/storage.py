@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from slipway.api.names import FETCH_CONTAINER
+from slipway.api.server import FILES_PATH
 from slipway.controllers.modelservice.children.configmap import files_name
 from slipway.controllers.modelservice.decide import Decision
 from slipway.policies.model_source import ClaimModel, FetchedModel, ImageModel
@@ -15,7 +16,6 @@ SECURITY: Final[dict[str, Any]] = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-_FILES: Final = "/config"
 _CACHE: Final = "/cache"
 _REGISTRY: Final = "/registry"
 _AUTHORITIES: Final = "CA_CERTIFICATES"
@@ -50,7 +50,7 @@ def mounts(decision: Decision) -> list[dict[str, Any]]:
     if isinstance(decision.source, ClaimModel) and decision.source.path:
         model["subPath"] = decision.source.path
     files = [
-        {"name": "files", "mountPath": f"{_FILES}/{name}", "subPath": name, "readOnly": True}
+        {"name": "files", "mountPath": f"{FILES_PATH}/{name}", "subPath": name, "readOnly": True}
         for name in decision.spec.server.files
     ]
     extra = decision.spec.server.pod_template
