@@ -1,7 +1,9 @@
 """Deleting several model services, or all of a namespace: confirmed, and all or none for a wrong name."""
 
+import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 
@@ -74,3 +76,28 @@ def test_a_person_types_the_namespace(three):
     assert left(three) == {"iris", "rose", "other"}
     assert on_a_terminal("ml", "delete", "--all").returncode == 0
     assert left(three) == {"other"}
+
+
+def test_programs_get_the_objects_that_were_deleted(slipway, three):
+    result = slipway("delete", "iris", "rose", "-o", "json")
+    document = json.loads(result.stdout)
+    assert (document["kind"], [item["metadata"]["name"] for item in document["items"]]) == (
+        "ModelServiceList",
+        ["iris", "rose"],
+    )
+    assert left(three) == {"other"}
+
+
+def test_the_first_interrupt_ends_the_question(three):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "slipway", "delete", "iris", "rose"]
+    with subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("Type the namespace"):
+                break
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    os.close(ours)
+    os.close(theirs)
+    assert left(three) == {"iris", "rose", "other"}

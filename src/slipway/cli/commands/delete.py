@@ -13,9 +13,9 @@ from slipway.cli.completions import services
 from slipway.cli.options import ContextName, DryRun, Format, KubeconfigFile, Namespace, Output
 from slipway.cli.session import announce, connected, run
 from slipway.cli.terminal import say
-from slipway.client.client import AsyncClient
 from slipway.client.errors import FailedError, InvalidInputError
 from slipway.client.target import Target, Where, resolve
+from slipway.kit.objects import MODEL_SERVICE, Manifest
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -50,20 +50,26 @@ def delete(
     if bool(names) == everything:
         raise InvalidInputError("Name model services, or say --all.", "For example: slipway delete iris")
     asked = _Asked([*dict.fromkeys(names or [])], everything, confirmed, dry_run)
-    gone = run(_delete(resolve(Where(context, kubeconfig, namespace)), asked))
-    if out is not Format.TABLE:
-        for name in gone:
-            output.line(f"modelservice/{name}")
-
-
-async def _delete(target: Target, asked: _Asked) -> list[str]:
-    async with connected(target) as client:
-        names = await _names(client, asked)
-        if not names:
-            say(f"There is no model service in namespace {target.namespace} of {target.context}.")
-            return []
+    target = resolve(Where(context, kubeconfig, namespace))
+    found = run(_found(target, asked))
+    if found:
         if not asked.dry_run:
-            _confirm(target, names, asked)
+            _confirm(target, _names(found), asked)  # outside of any event loop, so that Ctrl-C ends it
+        run(_delete(target, _names(found), asked))
+    _print(found, out)
+
+
+async def _found(target: Target, asked: _Asked) -> list[Manifest]:
+    """What is to be deleted, all of which exists: one wrong name deletes nothing."""
+    async with connected(target) as client:
+        found = await client.list() if asked.everything else [await client.get(name) for name in asked.names]
+    if not found:
+        say(f"There is no model service in namespace {target.namespace} of {target.context}.")
+    return found
+
+
+async def _delete(target: Target, names: list[str], asked: _Asked) -> None:
+    async with connected(target) as client:
         announce(target, "Deleting", ", ".join(names))
         for name in names:
             await client.delete(name, dry_run=asked.dry_run)
@@ -71,16 +77,19 @@ async def _delete(target: Target, asked: _Asked) -> list[str]:
                 say(f"Deleted {name}. Its pods end within a minute; its model stays in the registry.")
     if asked.dry_run:
         say(f"{target.context} would delete {', '.join(names)}. Nothing was changed.")
-    return names
 
 
-async def _names(client: AsyncClient, asked: _Asked) -> list[str]:
-    """What is to be deleted, all of which exists: one wrong name deletes nothing."""
-    if asked.everything:
-        return [item["metadata"]["name"] for item in await client.list()]
-    for name in asked.names:
-        await client.get(name)
-    return asked.names
+def _names(found: list[Manifest]) -> list[str]:
+    return [item["metadata"]["name"] for item in found]
+
+
+def _print(found: list[Manifest], out: Format) -> None:
+    """For programs: the objects as they were."""
+    if out in (Format.JSON, Format.YAML):
+        output.document(output.object_list(MODEL_SERVICE.api_version, f"{MODEL_SERVICE.kind}List", found), out)
+    elif out is not Format.TABLE:
+        for name in _names(found):
+            output.line(f"modelservice/{name}")
 
 
 def _confirm(target: Target, names: list[str], asked: _Asked) -> None:
