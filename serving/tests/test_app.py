@@ -204,7 +204,7 @@ async def test_loading_draining_and_unloading_are_503_but_alive(iris):
     assert await statuses() == [200, 200, 503, 503, 200]
     app.draining = False
     app.repository.close()
-    assert await statuses() == [503, 503, 200, 503, 200]  # the server is ready for the models that it still has
+    assert await statuses() == [503, 503, 503, 503, 200]
     assert (b"retry-after", b"1") in (await answered(app, "GET", "/predict")).headers
 
 

@@ -13,6 +13,7 @@ from slipway_serving.errors import (
     InvalidInputError,
     ModelLoadError,
     NotFoundError,
+    UnavailableError,
     did_you_mean,
 )
 from slipway_serving.metrics import Metrics
@@ -82,10 +83,11 @@ class Repository:
 
     def require_ready(self) -> None:
         """Raises UnavailableError unless every model is ready; what was unloaded on request does not count."""
-        for versions in self._models.values():
-            for model in versions:
-                if model.state not in (State.UNLOADED, State.UNLOADING):
-                    model.require_ready()
+        wanted = [model for model in self.all() if model.state not in (State.UNLOADED, State.UNLOADING)]
+        if not wanted:
+            raise UnavailableError("no model is loaded")
+        for model in wanted:
+            model.require_ready()
 
     # Loading
 

@@ -149,11 +149,17 @@ def _container(decision: Decision) -> dict[str, Any]:
     }
     if decision.spec.model.format != "custom":
         container["args"] = [model_path(decision), "--name", decision.name]
-    if server.env:
-        container["env"] = [_variable(variable) for variable in server.env]
+    container["env"] = _variables(server.env)
     if server.env_from:
         container["envFrom"] = [source.model_dump(exclude_none=True) for source in server.env_from]
     return container
+
+
+def _variables(asked: list[EnvVar]) -> list[dict[str, Any]]:
+    """What the owner sets, and ours where the owner does not: a revision's pods serve that revision's model."""
+    ours = {"name": "SLIPWAY_SERVE_MODEL_CONTROL_MODE", "value": "none"}
+    variables = [_variable(variable) for variable in asked]
+    return variables if any(each["name"] == ours["name"] for each in variables) else [ours, *variables]
 
 
 def _variable(variable: EnvVar) -> dict[str, Any]:
