@@ -22,6 +22,7 @@ from slipway_serving.errors import OverloadedError, UnavailableError
 T = TypeVar("T")
 AHEAD: Final = 16
 """Items that a generator may be ahead of its reader."""
+_UNLOADED = "the model is unloaded"
 
 
 class LoopThread:
@@ -62,8 +63,7 @@ class Call:
         self._abandoned = False
         self._value: Any = None
         self._error: BaseException | None = None
-        self.cancel: Callable[[], object] = lambda: None
-        """How the model's side is stopped, where it can be."""
+        self._work: Future[None] | None = None
 
     # What the reader calls, on its event loop.
 
@@ -81,17 +81,15 @@ class Call:
         return self
 
     async def __anext__(self) -> Any:
-        while not self._items:
-            if self._abandoned:
-                raise StopAsyncIteration
-            if self._ended:
-                error, self._error = self._error, None
-                raise error or StopAsyncIteration
+        while True:
+            with self._lock:
+                if self._items:
+                    self._make_room(goes_on=True)
+                    return self._items.popleft()
+                if self._ended or self._abandoned:
+                    error, self._error = self._error, None
+                    raise (None if self._abandoned else error) or StopAsyncIteration
             await self._wait()
-        with self._lock:
-            item = self._items.popleft()
-            self._make_room(goes_on=True)
-        return item
 
     async def aclose(self) -> None:
         """Tells the model's generator to stop; does not wait until it has."""
@@ -110,8 +108,8 @@ class Call:
             self._abandoned = True
             self._items.clear()
             self._make_room(goes_on=False)
-        if not self._ended:
-            self.cancel()
+        if self._work is not None:
+            self._work.cancel()
 
     def _make_room(self, *, goes_on: bool) -> None:
         if self._room is not None:
@@ -119,6 +117,13 @@ class Call:
             self._room = None
 
     # What the model's side calls, in its thread.
+
+    def runs(self, work: Future[None]) -> None:
+        """What is cancelled when nobody reads any more; where it is cancelled otherwise, the model is unloaded."""
+        self._work = work
+        if self._abandoned:
+            work.cancel()
+        work.add_done_callback(lambda done: self.end(error=UnavailableError(_UNLOADED)) if done.cancelled() else None)
 
     def open(self) -> None:
         """The function yields."""
@@ -198,13 +203,15 @@ class Calls:
         with self._lock:
             calls = list(self._open)
         for call in calls:
-            call.end(error=UnavailableError("the model is unloaded"))
-        if self._loop is not None:
-            self._loop.close()
+            call.end(error=UnavailableError(_UNLOADED))
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.close()
 
     def _begin(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Call:
         if self._closed:
-            raise UnavailableError("the model is unloaded")
+            raise UnavailableError(_UNLOADED)
         call = Call(self._over)
         with self._lock:
             if len(self._open) >= self._limit:
@@ -222,10 +229,10 @@ class Calls:
             self._open.discard(call)
 
     def _in_thread(self, call: Call, work: Callable[[], Any]) -> None:
-        call.cancel = self._pool.submit(self._evaluate, call, work).cancel
+        call.runs(self._pool.submit(self._evaluate, call, work))
 
     def _in_loop(self, call: Call, work: Callable[[], Any]) -> None:
-        call.cancel = self.loop.submit(self._follow(call, work)).cancel
+        call.runs(self.loop.submit(self._follow(call, work)))
 
     def _evaluate(self, call: Call, work: Callable[[], Any]) -> None:
         """Calls a plain function, in a thread."""
@@ -244,7 +251,7 @@ class Calls:
         """Calls an async function, or waits for what a plain one returned, in a task of the model's loop."""
         try:
             result = work()
-            if isinstance(result, Awaitable):
+            while isinstance(result, Awaitable):
                 result = await result
             if isinstance(result, AsyncIterator):
                 await _read_async(call, result)
@@ -253,7 +260,6 @@ class Calls:
             else:
                 call.end(result)
         except asyncio.CancelledError:
-            call.end(error=UnavailableError("the model is unloaded"))
             raise
         except BaseException as error:  # noqa: BLE001  # goes to whoever reads
             call.end(error=error)
