@@ -1,19 +1,70 @@
-"""What every runtime offers, and how one is found for a file."""
+"""What every runtime offers: the interface between the server and whatever runs a model.
+
+A runtime has a `signature`, `infer` and `close` (`Runtime`). What it can do besides, it shows by having the methods;
+the server asks with `isinstance`:
+
+| protocol | has | for |
+|---|---|---|
+| `AsyncRuntime` | `start` | models that wait rather than compute: any number of calls side by side |
+| `StreamingRuntime` | `stream` | models that answer one request with several items (Triton calls them decoupled) |
+| `OperationsRuntime` | `operations`, `call` | chat_completions, completions, embeddings, explain |
+
+Errors are the same everywhere: a RequestError goes to the client as it is, anything else is the model's failure (500).
+
+How a streaming answer is read, always on the event loop that asked for it:
+
+    async with contextlib.aclosing(runtime.stream(request)) as items:
+        async for tensors in items:          # dicts of arrays, as `infer` returns them; errors are raised here
+            ...
+
+    answer = await runtime.call("chat_completions", request)
+    if isinstance(answer, Stream):           # the model's method yields, or returned a generator
+        async with contextlib.aclosing(answer) as chunks:
+            async for chunk in chunks:       # whatever the model yielded
+                ...
+    else:
+        ...                                  # whatever the model returned
+
+Leaving the block early, or being cancelled in it, closes the model's generator: it sees GeneratorExit at its next
+`yield` (an async one is cancelled where it waits). A generator runs a few items ahead of its reader, then waits for it.
+"""
 
 from __future__ import annotations
 
-import importlib
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
+from slipway_serving.config import ModelConfig
+from slipway_serving.datatypes import Tensors
+from slipway_serving.errors import ModelLoadError
+from slipway_serving.runtimes.formats import FORMATS, format_of, import_runtime, reason
+from slipway_serving.signature import Signature
 
-from slipway_serving.config import ModelConfig, TensorConfig
-from slipway_serving.datatypes import BYTES, FP32, Array, Tensors
-from slipway_serving.errors import InvalidInputError, ModelFailedError, ModelLoadError, did_you_mean
-from slipway_serving.signature import Signature, TensorSpec
+__all__ = [
+    "FORMATS",
+    "OPERATIONS",
+    "AsyncRuntime",
+    "Inference",
+    "OperationsRuntime",
+    "Runtime",
+    "Stream",
+    "StreamingRuntime",
+    "format_of",
+    "load_runtime",
+    "warm_up",
+]
+
+T_co = TypeVar("T_co", covariant=True)
+
+OPERATIONS: Final = ("chat_completions", "completions", "embeddings", "explain")
+"""What a model may offer besides `predict`. The first three get the decoded body of OpenAI's request (a dict) and
+answer with the body of its answer, or of its chunks, not yet encoded; `explain` gets the tensors (a dict of arrays)
+that `predict` would get, and answers with anything that is JSON once its arrays are lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +77,7 @@ class Inference:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Runtime(Protocol):
     """A loaded model. `infer` blocks; it is called off the event loop, by several threads where `instances` says so."""
 
@@ -43,141 +95,79 @@ class AsyncRuntime(Runtime, Protocol):
     """A model that waits rather than computes: requests run side by side on its own event loop."""
 
     def start(self, request: Inference) -> Future[Tensors]:
-        """Begins a call and returns at once."""
+        """Begins a call and returns at once. Cancelling the future cancels the call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A format: which files are of it, and where its runtime is."""
+@runtime_checkable
+class Stream(Protocol[T_co]):
+    """Items one after another, and `aclose` for a reader that has enough. Every async generator is one."""
 
-    name: str
-    suffixes: tuple[str, ...]
-    module: str
-    extra: str = ""
-    """The optional extra of this distribution that installs what it needs; empty where nothing is needed."""
+    def __aiter__(self) -> AsyncIterator[T_co]: ...
 
+    def __anext__(self) -> Awaitable[T_co]: ...
 
-FORMATS = {
-    each.name: each
-    for each in (
-        Format("onnx", (".onnx",), "slipway_serving.runtimes.onnx", "onnx"),
-        Format("sklearn", (".skops", ".joblib", ".pkl", ".pickle"), "slipway_serving.runtimes.sklearn", "sklearn"),
-        Format("python", (".py",), "slipway_serving.runtimes.python"),
-    )
-}
+    def aclose(self) -> Awaitable[None]: ...
 
 
-def format_of(path: Path, declared: str = "") -> Format:
-    """The format of a model file. Raises ModelLoadError for one that nobody here can run."""
-    if declared:
-        if declared not in FORMATS:
-            raise ModelLoadError(f"unknown format '{declared:.40}'; {did_you_mean(declared, FORMATS)}")
-        return FORMATS[declared]
-    for each in FORMATS.values():
-        if path.suffix in each.suffixes:
-            return each
-    known = ", ".join(suffix for each in FORMATS.values() for suffix in each.suffixes)
-    raise ModelLoadError(f"{path} is no model file that this server knows", f"known endings: {known}")
+@runtime_checkable
+class StreamingRuntime(Runtime, Protocol):
+    """A model that answers with any number of items.
+
+    Its `infer` answers where the model yields exactly one item, as Triton's `generate` does, and raises
+    InvalidInputError for any other number: nothing is lost silently.
+    """
+
+    def stream(self, request: Inference) -> Stream[Tensors]:
+        """Begins a call and returns at once. Called on an event loop. Raises OverloadedError or UnavailableError."""
+
+
+@runtime_checkable
+class OperationsRuntime(Runtime, Protocol):
+    """A model that may do more than `infer`."""
+
+    operations: frozenset[str]
+    """Those of OPERATIONS that this model has; it may be empty."""
+
+    async def call(self, operation: str, payload: Any) -> Any | Stream[Any]:
+        """Runs an operation and returns what the model returned, or a Stream where it yields.
+
+        A Stream comes before the first line of the model's generator runs. Cancelling the
+        call cancels a coroutine; a plain function runs to its end, unheard. Raises InvalidInputError for an operation
+        that the model does not have, OverloadedError, UnavailableError, and what the model raises.
+        """
 
 
 def load_runtime(path: Path, config: ModelConfig) -> Runtime:
     """Loads a model file. Raises ModelLoadError with a sentence that says what to do."""
     kind = format_of(path, config.format)
+    module = import_runtime(kind)
+    if not kind.custom:
+        runtime: Runtime = module.load(path, config)
+        return runtime
     try:
-        module = importlib.import_module(kind.module)
-    except ModuleNotFoundError as error:
+        made = module.load(path, config)
+    except ModelLoadError:
+        raise
+    except Exception as error:
+        raise ModelLoadError(f"the runtime '{kind.name}' could not load {path}: {reason(error)}") from error
+    if not isinstance(made, Runtime):
         raise ModelLoadError(
-            f"format {kind.name} needs the package '{error.name}', which is not installed",
-            f"install it with: pip install 'slipway-serving[{kind.extra}]'",
-        ) from None
-    runtime: Runtime = module.load(path, config)
-    return runtime
-
-
-def declared_specs(
-    read: tuple[TensorSpec, ...], declared: tuple[TensorConfig, ...], where: str
-) -> tuple[TensorSpec, ...]:
-    """What the model says of its tensors, completed by `model.yaml`. Raises ModelLoadError where the two disagree."""
-    known = {spec.name: spec for spec in read}
-    for tensor in declared:
-        if known and tensor.name not in known:
-            hint = did_you_mean(tensor.name, known)
-            raise ModelLoadError(f"model.yaml declares {where} '{tensor.name}', which the model does not have; {hint}")
-        spec = known.get(tensor.name)
-        if spec is None:
-            continue
-        if tensor.datatype not in (None, spec.datatype, *spec.accepts):
-            raise ModelLoadError(
-                f"model.yaml says {where} '{spec.name}' is {tensor.datatype}; the model: {spec.datatype}"
-            )
-        if tensor.shape is not None and not _compatible(spec, tensor):
-            raise ModelLoadError(f"model.yaml gives {where} '{spec.name}' a shape that the model's own does not allow")
-        known[spec.name] = replace(
-            spec,
-            datatype=tensor.datatype or spec.datatype,
-            shape=spec.shape if tensor.shape is None else tensor.shape,
-            columns=tensor.columns or spec.columns,
-            example=spec.example if tensor.example is None else tensor.example,
+            f"load of the runtime '{kind.name}' returned {type(made).__name__}, which is no Runtime",
+            "it needs a signature and the methods infer and close: slipway_serving.Runtime describes them",
         )
-    specs = tuple(known.values()) if known else tuple(specs_from(declared, where))
-    for spec in specs:
-        _check_example(spec, where)
-    return specs
+    return made
 
 
-def specs_from(declared: tuple[TensorConfig, ...], where: str) -> list[TensorSpec]:
-    """Specs of a model that says nothing itself: the datatype has to be given."""
-    for tensor in declared:
-        if tensor.datatype is None:
-            raise ModelLoadError(
-                f"{where} '{tensor.name}' needs a datatype", "for example: datatype: FP32, shape: [-1, 4]"
-            )
-    return [
-        TensorSpec(tensor.name, tensor.datatype or FP32, tensor.shape, frozenset(), tensor.columns, tensor.example)
-        for tensor in declared
-    ]
-
-
-def _compatible(spec: TensorSpec, tensor: TensorConfig) -> bool:
-    if spec.shape is None or tensor.shape is None:
-        return True
-    if len(spec.shape) != len(tensor.shape):
-        return False
-    return all(own in (-1, given) for own, given in zip(spec.shape, tensor.shape, strict=True))
-
-
-def _check_example(spec: TensorSpec, where: str) -> None:
-    width = spec.shape[-1] if spec.shape else -1
-    if spec.columns and width not in (-1, len(spec.columns)):
-        raise ModelLoadError(
-            f"{where} '{spec.name}' has {len(spec.columns)} columns, but its last dimension is {width}"
-        )
-    if spec.example is None:
+def warm_up(runtime: Runtime, request: Inference) -> None:
+    """One call whose answer nobody needs; of a stream, the first item. Blocks; not for an event loop's thread."""
+    if not isinstance(runtime, StreamingRuntime):
+        runtime.infer(request)
         return
-    try:
-        spec.check(spec.datatype, spec.example_array().shape)
-    except (InvalidInputError, ValueError, TypeError, OverflowError) as error:
-        raise ModelLoadError(f"the example of {where} '{spec.name}' does not fit: {error}") from None
+    streaming = runtime
 
+    async def first() -> None:
+        async with contextlib.aclosing(streaming.stream(request)) as items:
+            async for _ in items:
+                break
 
-def conform(value: Any, spec: TensorSpec | None) -> Array:
-    """What a model returned, as an array of the datatype that it declared. Raises ModelFailedError otherwise."""
-    if value is None:
-        raise ModelFailedError("the model returned None where an array was expected")
-    if spec is None or spec.datatype is BYTES:
-        return np.asarray(value)
-    try:
-        return np.asarray(value, dtype=spec.datatype.dtype)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ModelFailedError(f"output '{spec.name}' is not {spec.datatype}: {str(error)[:200]}") from error
-
-
-def text_array(array: Array) -> Array:
-    """A BYTES tensor as an object array of str, what most libraries call a string. Raises InvalidInputError."""
-    try:
-        flat = [item.decode() if isinstance(item, bytes) else str(item) for item in array.ravel().tolist()]
-    except UnicodeDecodeError:
-        raise InvalidInputError(f"the model takes text, and a {BYTES} element is not UTF-8") from None
-    result = np.empty(len(flat), dtype=np.object_)
-    result[:] = flat
-    return result.reshape(array.shape)
+    asyncio.run(first())

@@ -18,7 +18,8 @@ from slipway_serving.config import ModelConfig
 from slipway_serving.cpus import available_cpus
 from slipway_serving.datatypes import BYTES, DATATYPES, FP32, Datatype, Tensors
 from slipway_serving.errors import InvalidInputError, ModelLoadError
-from slipway_serving.runtimes.base import Inference, declared_specs, text_array
+from slipway_serving.runtimes.base import Inference
+from slipway_serving.runtimes.tensors import declared_specs, text_array
 from slipway_serving.signature import Signature, TensorSpec
 
 _ONNX_NAMES = {

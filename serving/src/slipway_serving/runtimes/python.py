@@ -1,4 +1,4 @@
-"""Python models: a class with `predict` and, where it needs one, `load`; either may be async.
+"""Python models: a class with `predict` and, where it needs one, `load`; each may be async, and `predict` may yield.
 
     class Model:
         inputs = [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}]     # optional, as in model.yaml
@@ -7,18 +7,30 @@
         def load(self, directory, parameters): ...                         # optional; takes 0, 1 or 2 arguments
         def predict(self, inputs, parameters): ...                         # takes 1 or 2 arguments
 
+        def chat_completions(self, request): ...                           # these are optional, too; with one of them
+        def completions(self, request): ...                                # predict is
+        def embeddings(self, request): ...
+        def explain(self, inputs): ...
+
 `inputs` is a dict of numpy arrays by name (BYTES tensors: object arrays of `bytes`); `predict` returns such a dict, or
-one array for the only output. It may raise `slipway_serving.InvalidInputError("…")` to refuse an input with a sentence.
+one array for the only output. Where it yields, each item is such an answer, and the request is answered with a stream.
+It may raise `slipway_serving.InvalidInputError("…")` to refuse an input with a sentence.
+
+`request` is the decoded body of OpenAI's API; what the method returns is the answer's body, and each item that it (or
+the generator that it returns) yields is the body of a chunk.
+
+`async` methods run side by side on an event loop of the model's own. Of the others at most `instances` run at once,
+each in one thread from its beginning to its end.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import importlib.util
 import inspect
+import itertools
 import sys
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -26,40 +38,75 @@ from typing import Any
 from slipway_serving.config import ModelConfig, parse_tensors
 from slipway_serving.datatypes import Tensors
 from slipway_serving.errors import InvalidInputError, ModelFailedError, ModelLoadError, did_you_mean
-from slipway_serving.runtimes.base import Inference, Runtime, conform, declared_specs, specs_from
+from slipway_serving.runtimes.base import OPERATIONS, Inference, Runtime, Stream
+from slipway_serving.runtimes.operations import Calls
+from slipway_serving.runtimes.tensors import conform, declared_specs, specs_from
 from slipway_serving.signature import Signature
 
 OUTPUT = "output"
 
 
 class PythonRuntime:
-    """A model whose `predict` is a plain function."""
+    """A model whose `predict` is a plain function, or that has none."""
 
-    def __init__(self, model: Any, signature: Signature) -> None:
+    def __init__(self, model: Any, signature: Signature, calls: Calls) -> None:
         self.signature = signature
-        self._predict = model.predict
-        self._takes_parameters = _positional(model.predict) > 1
+        self.operations = frozenset(name for name in OPERATIONS if callable(getattr(model, name, None)))
+        self._model = model
+        self._calls = calls
+        self._predict: Callable[..., Any] = getattr(model, "predict", self._no_predict)
+        self._takes_parameters = _positional(self._predict) > 1
 
     def infer(self, request: Inference) -> Tensors:
-        result = self._predict(*self._arguments(request))
-        return named_outputs(result, request, self.signature)
+        # Where other functions of the model run in threads, predict takes its turn among them: `instances` is for all.
+        return self._calls.run(self._answer, request) if self.operations else self._answer(request)
+
+    async def call(self, operation: str, payload: Any) -> Any | Stream[Any]:
+        if operation not in self.operations:
+            raise InvalidInputError(f"the model has no {operation:.40}; {self._offers()}")
+        return await self._calls.call(getattr(self._model, operation), payload)
+
+    def close(self) -> None:
+        self._calls.close()
+        del self._predict, self._model
+
+    def _answer(self, request: Inference) -> Tensors:
+        return named_outputs(self._predict(*self._arguments(request)), request, self.signature)
 
     def _arguments(self, request: Inference) -> tuple[Any, ...]:
         return (request.inputs, request.parameters) if self._takes_parameters else (request.inputs,)
 
-    def close(self) -> None:
-        del self._predict
+    def _no_predict(self, _inputs: Tensors) -> Tensors:
+        raise InvalidInputError(f"the model has no predict; {self._offers()}")
+
+    def _offers(self) -> str:
+        return f"it offers: {', '.join(sorted(self.operations))}" if self.operations else "it offers predict only"
+
+
+class GeneratorRuntime(PythonRuntime):
+    """A model whose `predict` yields: each item is an answer of its own."""
+
+    def infer(self, request: Inference) -> Tensors:
+        return self._calls.run(self._only, request)
+
+    def stream(self, request: Inference) -> Stream[Tensors]:
+        return self._calls.stream(self._items, request)
+
+    def _items(self, request: Inference) -> Generator[Tensors, None, None]:
+        with contextlib.closing(self._predict(*self._arguments(request))) as results:
+            for result in results:
+                yield named_outputs(result, request, self.signature)
+
+    def _only(self, request: Inference) -> Tensors:
+        with contextlib.closing(self._items(request)) as items:
+            return _only_item(list(itertools.islice(items, 2)))
 
 
 class AsyncPythonRuntime(PythonRuntime):
     """A model whose `predict` is a coroutine function: its calls share one event loop, in a thread of its own."""
 
-    def __init__(self, model: Any, signature: Signature, loop: LoopThread) -> None:
-        super().__init__(model, signature)
-        self._loop = loop
-
     def start(self, request: Inference) -> Future[Tensors]:
-        return self._loop.submit(self._run(request))
+        return self._calls.loop.submit(self._run(request))
 
     def infer(self, request: Inference) -> Tensors:
         return self.start(request).result()
@@ -68,44 +115,72 @@ class AsyncPythonRuntime(PythonRuntime):
         result = await self._predict(*self._arguments(request))
         return named_outputs(result, request, self.signature)
 
-    def close(self) -> None:
-        super().close()
-        self._loop.close()
+
+class AsyncGeneratorRuntime(AsyncPythonRuntime):
+    """A model whose `predict` is an async generator."""
+
+    def stream(self, request: Inference) -> Stream[Tensors]:
+        return self._calls.stream(self._items, request)
+
+    async def _items(self, request: Inference) -> AsyncGenerator[Tensors, None]:
+        async with contextlib.aclosing(self._predict(*self._arguments(request))) as results:
+            async for result in results:
+                yield named_outputs(result, request, self.signature)
+
+    async def _run(self, request: Inference) -> Tensors:
+        found: list[Tensors] = []
+        async with contextlib.aclosing(self._items(request)) as items:
+            async for item in items:
+                found.append(item)
+                if len(found) > 1:
+                    break
+        return _only_item(found)
 
 
-class LoopThread:
-    """An event loop in a thread that does not keep the process alive."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="model-loop", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        self._loop.run_forever()
-        self._loop.close()
-
-    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5)
+def _only_item(found: list[Tensors]) -> Tensors:
+    if len(found) != 1:
+        count = "several items" if found else "no item"
+        raise InvalidInputError(
+            f"the model streams, and yielded {count} for this request where exactly one can be answered here; "
+            "ask for a stream"
+        )
+    return found[0]
 
 
 def load(path: Path, config: ModelConfig) -> Runtime:
     model = _construct(_import(path), path, config)
-    is_async = inspect.iscoroutinefunction(model.predict)
-    loop = LoopThread() if is_async else None
+    predict = getattr(model, "predict", None)
+    runtime = _runtime_class(predict)
+    if runtime.infer is GeneratorRuntime.infer and config.batch_size > 1:
+        raise ModelLoadError(
+            f"class {config.class_name} in {path} cannot batch: its predict yields", "remove 'batching' from model.yaml"
+        )
+    calls = Calls(config.instances, config.queue_size)
     load_model = getattr(model, "load", None)
-    if load_model is not None:
-        _run_load(load_model, (path.parent, dict(config.parameters))[: _positional(load_model)], path, loop)
-    signature = _signature(model, config)
-    return PythonRuntime(model, signature) if loop is None else AsyncPythonRuntime(model, signature, loop)
+    try:
+        if load_model is not None:
+            arguments = (path.parent, dict(config.parameters))[: _positional(load_model)]
+            _run_load(load_model, arguments, path, calls)
+        return runtime(model, _signature(model, config), calls)
+    except BaseException:
+        calls.close()
+        raise
+
+
+def _runtime_class(predict: Any) -> type[PythonRuntime]:
+    if inspect.isasyncgenfunction(predict):
+        return AsyncGeneratorRuntime
+    if inspect.iscoroutinefunction(predict):
+        return AsyncPythonRuntime
+    return GeneratorRuntime if inspect.isgeneratorfunction(predict) else PythonRuntime
 
 
 def named_outputs(result: Any, request: Inference, signature: Signature) -> Tensors:
     """What `predict` returned, as arrays by name, only those asked for. Raises ModelFailedError for anything else."""
+    if isinstance(result, (Iterator, AsyncIterator, Awaitable)):
+        raise ModelFailedError(
+            f"predict returned a {type(result).__name__}; write predict itself with yield, or with async"
+        )
     if not isinstance(result, dict):
         names = [spec.name for spec in signature.all_outputs] or [OUTPUT]
         if len(names) != 1:
@@ -146,22 +221,21 @@ def _construct(module: Any, path: Path, config: ModelConfig) -> Any:
             f"{path} has no class '{config.class_name}'",
             did_you_mean(config.class_name, classes) or "add one with predict",
         )
-    if not callable(getattr(model_class, "predict", None)):
-        raise ModelLoadError(f"class {config.class_name} in {path} has no method predict(inputs)")
+    if not any(callable(getattr(model_class, name, None)) for name in ("predict", *OPERATIONS)):
+        raise ModelLoadError(
+            f"class {config.class_name} in {path} has no method predict(inputs)", f"nor {', '.join(OPERATIONS)}"
+        )
     try:
         return model_class()
     except Exception as error:
         raise _failed(f"{config.class_name}() in {path}", error) from error
 
 
-def _run_load(load_model: Callable[..., Any], arguments: tuple[Any, ...], path: Path, loop: LoopThread | None) -> None:
+def _run_load(load_model: Callable[..., Any], arguments: tuple[Any, ...], path: Path, calls: Calls) -> None:
     try:
         result = load_model(*arguments)
         if inspect.iscoroutine(result):
-            if loop is None:
-                asyncio.run(result)
-            else:
-                loop.submit(result).result()
+            calls.loop.submit(result).result()
     except Exception as error:
         raise _failed(f"load() of {path}", error) from error
 

@@ -13,7 +13,8 @@ from skops import io as skops  # type: ignore[import-untyped]  # it has no types
 from slipway_serving.config import ModelConfig
 from slipway_serving.datatypes import BOOL, BYTES, FP32, FP64, INT64, NUMERIC, Array, Datatype, Tensors, datatype_of
 from slipway_serving.errors import InvalidInputError, ModelLoadError
-from slipway_serving.runtimes.base import Inference, conform, declared_specs, text_array
+from slipway_serving.runtimes.base import Inference
+from slipway_serving.runtimes.tensors import conform, declared_specs, text_array
 from slipway_serving.signature import Signature, TensorSpec
 
 INPUT = "x"
