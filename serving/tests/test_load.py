@@ -115,7 +115,7 @@ async def test_a_model_is_changed_under_load_and_nobody_notices(start, tmp_path)
 
 
 async def test_sigterm_under_load_drops_nothing(start, python_model):
-    process = start(python_model(NUMBERED % 1), "--drain-window", "1s")
+    process = start(python_model(NUMBERED % 1), "--drain-window", "8s")
     async with ready(process), load_on(process) as load:
         await until(sent_more(load, 100))
         process.popen.send_signal(signal.SIGTERM)

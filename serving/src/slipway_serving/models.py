@@ -16,7 +16,8 @@ from slipway_serving.config import FILE_NAME
 from slipway_serving.datatypes import Tensors
 from slipway_serving.errors import ModelLoadError, UnavailableError
 from slipway_serving.metrics import Metrics
-from slipway_serving.runtimes.base import AsyncRuntime, Inference, Runtime, load_runtime
+from slipway_serving.runtimes.base import AsyncRuntime, Inference, Runtime, load_runtime, warm_up
+from slipway_serving.runtimes.formats import reason
 from slipway_serving.scheduling import AsyncScheduler, Scheduler, ThreadScheduler
 from slipway_serving.signature import Signature
 from slipway_serving.sources import ModelSource
@@ -157,13 +158,13 @@ def _warm_up(runtime: Runtime, name: str) -> None:
     """One call with the example. Only an example that a person gave must work; one made up from shapes need not fit."""
     signature = runtime.signature
     try:
-        runtime.infer(Inference(signature.example()))
+        warm_up(runtime, Inference(signature.example()))
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0][:300]
+        said = reason(error)
         if all(spec.example is not None for spec in signature.inputs):
-            raise ModelLoadError(f"the model failed on its own example: {type(error).__name__}: {reason}") from error
+            raise ModelLoadError(f"the model failed on its own example: {said}") from error
         log.warning(
-            "model '%s' did not take a made-up example (%s); give one in %s to warm it up", name, reason, FILE_NAME
+            "model '%s' did not take a made-up example (%s); give one in %s to warm it up", name, said, FILE_NAME
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slipway_serving.config import FILE_NAME, NAME, ModelConfig, VersionPolicy, read_config
 from slipway_serving.errors import ModelLoadError
-from slipway_serving.runtimes.base import FORMATS, format_of
+from slipway_serving.runtimes.formats import format_of, has_model, model_file
 
 Fingerprint = frozenset[tuple[str, int, int, int]]
 """Path, size, time of change and inode of each file of a model."""
@@ -53,11 +53,7 @@ def find_directories(path: Path, settings: Settings) -> dict[str, Path]:
                 raise ModelLoadError(f"{found[name]} and {directory} are both called '{name}'")
             found[name] = directory
     if not found:
-        suffixes = sorted({suffix for each in FORMATS.values() for suffix in each.suffixes})
-        raise ModelLoadError(
-            f"{path} holds no model",
-            f"expected model.py, or one file that ends in {', '.join(suffixes)}, or a directory for each model",
-        )
+        model_file(path, ModelConfig())  # says what a model would be
     if settings.name:
         raise ModelLoadError(f"--name is for one model, and {path} holds {len(found)}", "leave it out")
     return found
@@ -72,14 +68,14 @@ def _checked(name: str) -> str:
 
 
 def _is_model(directory: Path) -> bool:
-    return (directory / FILE_NAME).exists() or bool(_candidates(directory, "")) or bool(_versions(directory))
+    return (directory / FILE_NAME).exists() or has_model(directory, ModelConfig()) or bool(_versions(directory))
 
 
 def find_versions(path: Path, name: str, settings: Settings) -> list[ModelSource]:
     """The versions of a model that its policy serves, lowest first. Raises ModelLoadError saying what is missing."""
     config = read_config(path) if path.is_dir() else ModelConfig()
     numbered = _versions(path) if path.is_dir() else {}
-    if not numbered or config.file or _candidates(path, config.format):
+    if not numbered or config.file or has_model(path, config):
         return [_source(path, config, name, config.version, settings)]
     chosen = _chosen(config.version_policy, numbered)
     if not chosen:
@@ -104,7 +100,7 @@ def _source(path: Path, config: ModelConfig, name: str, version: str, settings: 
         config = dataclasses.replace(config, allow_pickle=True)
     if settings.workers:
         config = dataclasses.replace(config, instances=settings.workers, execution="process")
-    file = _model_file(path, config) if path.is_dir() else path
+    file = model_file(path, config) if path.is_dir() else path
     return ModelSource(file, config, name, format_of(file, config.format).name, version)
 
 
@@ -135,31 +131,3 @@ def fingerprint(path: Path) -> Fingerprint:
             continue
         seen.add((str(file), status.st_size, status.st_mtime_ns, status.st_ino))
     return frozenset(seen)
-
-
-def _model_file(directory: Path, config: ModelConfig) -> Path:
-    if config.file:
-        file = (directory / config.file).resolve()
-        if not file.is_relative_to(directory.resolve()) or not file.is_file():
-            raise ModelLoadError(f"{FILE_NAME} names the file '{config.file}', which is not in {directory}")
-        return file
-    suffixes = [suffix for each in FORMATS.values() for suffix in each.suffixes]
-    candidates = _candidates(directory, config.format)
-    named = [file for file in candidates if file.stem == "model"] or candidates
-    if len(named) == 1:
-        return named[0]
-    if not named:
-        raise ModelLoadError(
-            f"{directory} holds no model", f"expected model.py, or one file that ends in {', '.join(suffixes[:-1])}"
-        )
-    found = ", ".join(file.name for file in named[:5])
-    raise ModelLoadError(f"{directory} holds several model files: {found}", f"say which with 'file:' in {FILE_NAME}")
-
-
-def _candidates(directory: Path, declared: str) -> list[Path]:
-    formats = [FORMATS[declared]] if declared in FORMATS else list(FORMATS.values())
-    return sorted(
-        file
-        for file in directory.iterdir()
-        if any(file.suffix in each.suffixes for each in formats) and (file.suffix != ".py" or file.name == "model.py")
-    )

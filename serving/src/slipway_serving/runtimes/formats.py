@@ -96,6 +96,12 @@ def model_file(directory: Path, config: ModelConfig) -> Path:
     return _only(directory, FORMATS.values(), config)
 
 
+def has_model(directory: Path, config: ModelConfig) -> bool:
+    """Whether a directory holds at least one file that may be its model."""
+    formats = [find_format(config.format)] if config.format else [*FORMATS.values(), *_customs()[0]]
+    return bool(_candidates(directory, formats, all_endings=bool(config.format)))
+
+
 def import_runtime(kind: Format) -> ModuleType:
     """The module that has the format's `load`. Raises ModelLoadError where its library is missing or broken."""
     try:

@@ -151,11 +151,11 @@ def load(path: Path, config: ModelConfig) -> Runtime:
     model = _construct(_import(path), path, config)
     predict = getattr(model, "predict", None)
     runtime = _runtime_class(predict)
-    if runtime.infer is GeneratorRuntime.infer and config.batch_size > 1:
+    if runtime.infer is GeneratorRuntime.infer and config.batching.max_size > 1:
         raise ModelLoadError(
             f"class {config.class_name} in {path} cannot batch: its predict yields", "remove 'batching' from model.yaml"
         )
-    calls = Calls(config.instances, config.queue_size)
+    calls = Calls(config.instances, config.batching.queue_size)
     load_model = getattr(model, "load", None)
     try:
         if load_model is not None:
