@@ -64,6 +64,9 @@ class Metrics:
         self.load_time = Gauge(
             f"{_PREFIX}_model_load_seconds", "What loading and warming up took.", model, registry=registry
         )
+        self.worker_restarts = Counter(
+            f"{_PREFIX}_worker_restarts", "Worker processes started again after their end.", model, registry=registry
+        )
 
     def for_model(self, name: str) -> ModelMetrics:
         return ModelMetrics(self, name)
@@ -88,6 +91,7 @@ class ModelMetrics:
         self._queue_depth = metrics.queue_depth.labels(name)
         self._ready = metrics.model_ready.labels(name)
         self._load_time = metrics.load_time.labels(name)
+        self._worker_restarts = metrics.worker_restarts.labels(name)
 
     def follow(self, in_flight: Callable[[], int], queue_depth: Callable[[], int], ready: Callable[[], bool]) -> None:
         """Reads the gauges when somebody scrapes, so that requests do not pay for them."""
@@ -109,3 +113,7 @@ class ModelMetrics:
 
     def loaded(self, seconds: float) -> None:
         self._load_time.set(seconds)
+
+    def worker_restarted(self) -> None:
+        """From any thread."""
+        self._worker_restarts.inc()
