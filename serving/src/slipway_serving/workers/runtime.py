@@ -56,7 +56,7 @@ class ProcessRuntime:
 
     @property
     def healthy(self) -> bool:
-        """False while all workers are down and the next ones may end as they did; true again when one is up."""
+        """False while all workers are down and cannot be started soon; true again when one is up."""
         return self._pool.healthy
 
     def load(self) -> None:

@@ -15,6 +15,8 @@ from slipway_serving.workers.worker import Task
 
 log = logging.getLogger("slipway_serving")
 _MOST_DOUBLINGS = 16
+_PATIENCE_SECONDS = 1.0
+"""Requests wait for a worker that is started again so soon, and for its load."""
 
 
 @dataclass(slots=True)
@@ -47,7 +49,7 @@ class Pool:
         self._failing: set[int] = set()
         self._closed = False
         self.healthy = True
-        """False while no worker is up and each has ended more than once in a row: requests are refused then."""
+        """False while no worker is up and none will be soon; requests are refused then instead of waiting."""
 
     def take(self) -> WorkerProcess:
         """A free worker, as soon as there is one. Raises UnavailableError where nobody knows when there will be."""
@@ -57,8 +59,8 @@ class Pool:
                     raise UnavailableError(f"model '{self._name}' is unloaded")
                 if not self.healthy:
                     raise UnavailableError(
-                        f"every worker process of model '{self._name}' has ended more than once; they are being "
-                        "restarted, and the server's log says why they ended"
+                        f"no worker process of model '{self._name}' is running: they end again and again, or cannot be "
+                        "started; the server's log says why, and tries go on"
                     )
                 self._changed.wait()
             return self._free.pop()
@@ -87,7 +89,7 @@ class Pool:
             self._update()
 
     def failing(self, number: int) -> None:
-        """The worker of this number has ended more than once in a row, or cannot be started."""
+        """The worker of this number cannot be started, or is not started again for a while."""
         with self._changed:
             self._failing.add(number)
             self._update()
@@ -148,9 +150,9 @@ class Supervisor:
             self._discard()
             if not self.first.done():
                 raise
-            self._pool.failing(self._number)
             delay = self._backoff.after(0)
             self._say(f"could not be started again: {_sentence(error)}", delay)
+            self._pool.failing(self._number)
             return delay
         return self._watch(worker, loaded)
 
@@ -178,9 +180,9 @@ class Supervisor:
         if self._stopping.is_set():
             return 0
         delay = self._backoff.after(time.monotonic() - started)
-        if self._backoff.failures > 1:
-            self._pool.failing(self._number)
         self._say(f"(process {worker.pid}) {reason}", delay)
+        if delay > _PATIENCE_SECONDS:
+            self._pool.failing(self._number)
         return delay
 
     def _say(self, what: str, delay: float) -> None:
