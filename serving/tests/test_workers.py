@@ -496,6 +496,39 @@ def test_what_a_worker_has_started_ends_with_it(workers):
     assert has_ended(child)
 
 
+def test_what_a_worker_leaves_behind_is_reaped_where_the_server_is_process_1(python_model):
+    """A subreaper gets the orphans of its descendants, as process 1 of a container does."""
+    directory = python_model("""
+        import os
+
+        class Model:
+            def predict(self, inputs, parameters):
+                if parameters:
+                    if os.fork() == 0:
+                        os.read(os.pipe()[0], 1)
+                    os.abort()
+                return inputs
+    """)
+    program = """
+import ctypes, sys
+from pathlib import Path
+from slipway_serving.models import find_model
+from slipway_serving.runtimes.base import Inference
+from slipway_serving.workers.runtime import start_workers
+ctypes.CDLL(None).prctl(36, 1)
+runtime = start_workers(find_model(Path(sys.argv[1])), 1)
+try:
+    runtime.infer(Inference({}, parameters={"end": True}))
+except Exception as error:
+    print(type(error).__name__)
+runtime.infer(Inference({}))
+print(sum(len(task.read_text().split()) for task in Path("/proc/self/task").glob("*/children")))
+runtime.close()
+"""
+    done = subprocess.run([sys.executable, "-c", program, directory], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["UnavailableError", "1"]
+
+
 def test_closing_lets_a_call_end_and_kills_what_takes_longer(held):
     runtime, entered, open_gate = held
     with ThreadPoolExecutor(3) as threads:
@@ -538,6 +571,12 @@ def test_workers_end_with_the_server_however_it_ends(python_model, tmp_path):
 
 
 # When they keep ending
+
+
+def test_a_process_that_cannot_be_started_is_a_sentence(workers, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nothing/python")
+    with pytest.raises(ModelLoadError, match="cannot be started: No such file or directory"):
+        workers(count=2)
 
 
 def test_a_model_that_cannot_be_started_again_is_not_healthy_until_it_can(workers, tmp_path, caplog):

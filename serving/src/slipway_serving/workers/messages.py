@@ -75,7 +75,7 @@ def encode(message: Message) -> list[Piece]:
         pieces += (data, padding)
         size += len(data) + len(padding)
     document = {"kind": message.kind, "fields": message.fields, "tensors": entries}
-    header = json.dumps(document, separators=(",", ":"), default=_plain).encode()
+    header = _JSON.encode(document).encode()
     header += b" " * (-len(header) % _ALIGNMENT)
     return [_PREFIX.pack(_MAGIC, len(header), size), header, *pieces]
 
@@ -100,6 +100,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     raise TypeError(f"a {type(value).__name__} cannot be sent to the server")
+
+
+_JSON = json.JSONEncoder(separators=(",", ":"), default=_plain)
 
 
 def decode(header: memoryview, body: memoryview) -> Message:

@@ -71,6 +71,12 @@ class ProcessRuntime:
                 f"the worker process of model '{self._name}' {error} while it loaded the model",
                 "signal 9 mostly means that memory ran out: each worker holds the whole model; start fewer of them",
             ) from error
+        except OSError as error:
+            self.close(0)
+            raise ModelLoadError(
+                f"a worker process of model '{self._name}' cannot be started: {error.strerror or error}",
+                "there may be a limit on processes or memory; start fewer of them",
+            ) from error
         except BaseException:
             self.close(0)
             raise
