@@ -11,10 +11,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from slipway_serving.config import read_config
 from slipway_serving.datatypes import DATATYPES
 from slipway_serving.errors import (
     InvalidInputError,
@@ -23,12 +25,12 @@ from slipway_serving.errors import (
     OverloadedError,
     UnavailableError,
 )
-from slipway_serving.models import find_model
 from slipway_serving.runtimes.base import AsyncRuntime, Inference
 from slipway_serving.scheduling import ThreadScheduler
 from slipway_serving.workers.process import RemoteError
 from slipway_serving.workers.runtime import start_workers
 from slipway_serving.workers.supervisor import Backoff, Pool
+from slipway_serving.workers.worker import require_plain
 
 PATIENCE = 60.0
 EMPTY = Inference({})
@@ -110,6 +112,27 @@ BAD_EXAMPLE = """
             raise ValueError("always")
 """
 
+SERVER = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+import numpy as np
+from slipway_serving.config import ModelConfig
+from slipway_serving.runtimes.base import Inference
+from slipway_serving.workers.runtime import start_workers
+runtime = start_workers(SimpleNamespace(path=Path(sys.argv[1]), config=ModelConfig(), name="echo"), 1)
+"""
+"""The begin of a program that is a server, as far as its workers know."""
+
+
+def source(file: Path) -> SimpleNamespace:
+    return SimpleNamespace(path=file, config=read_config(file.parent), name="echo")
+
+
+def run(program: str, file: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SERVER + program, file]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
 
 def call(do: str, **parameters) -> Inference:
     return Inference({}, parameters={"do": do, **parameters})
@@ -129,8 +152,8 @@ def workers(python_model):
     """Starts the workers of a Python model; they have ended when the test has."""
     started = []
 
-    def start(source=MODEL, settings="", count=1, restarted=lambda: None):
-        started.append(start_workers(find_model(python_model(source, settings)), count, restarted))
+    def start(text=MODEL, settings="", count=1, restarted=lambda: None):
+        started.append(start_workers(source(python_model(text, settings) / "model.py"), count, restarted))
         return started[-1]
 
     yield start
@@ -199,19 +222,12 @@ def test_every_datatype_comes_back_as_it_went(workers, datatype):
 
 def test_an_onnx_model_answers_what_is_asked_and_the_server_never_imports_its_library(iris):
     program = """
-import sys
-from pathlib import Path
-import numpy as np
-from slipway_serving.models import find_model
-from slipway_serving.runtimes.base import Inference
-from slipway_serving.workers.runtime import start_workers
-runtime = start_workers(find_model(Path(sys.argv[1])), 1)
 inputs = {"x": np.array([[5.1, 3.5, 1.4, 0.2]], dtype=np.float32)}
 print(runtime.infer(Inference(inputs))["label"].tolist(), list(runtime.infer(Inference(inputs, ("probabilities",)))))
 print([spec.metadata() for spec in runtime.signature.inputs], runtime.signature.is_batch, "onnxruntime" in sys.modules)
 runtime.close()
 """
-    done = subprocess.run([sys.executable, "-c", program, iris], capture_output=True, text=True, check=True)
+    done = run(program, iris / "model.onnx")
     assert done.stdout.splitlines() == [
         "[b'setosa'] ['probabilities']",
         "[{'name': 'x', 'datatype': 'FP32', 'shape': [-1, 4]}] True False",
@@ -345,12 +361,7 @@ def test_what_a_model_prints_and_logs_goes_where_the_servers_goes(python_model):
             def predict(self, inputs):
                 return inputs
     """)
-    program = (
-        "import sys; from pathlib import Path; from slipway_serving.models import find_model; "
-        "from slipway_serving.workers.runtime import start_workers; "
-        "start_workers(find_model(Path(sys.argv[1])), 1).close()"
-    )
-    done = subprocess.run([sys.executable, "-c", program, directory], capture_output=True, text=True, check=True)
+    done = run("runtime.close()", directory / "model.py")
     assert done.stdout == "printed\n"
     assert "WARNING [worker " in done.stderr
     assert done.stderr.endswith("logged\n")
@@ -360,7 +371,7 @@ def test_what_a_model_prints_and_logs_goes_where_the_servers_goes(python_model):
 
 
 @pytest.mark.parametrize(
-    ("source", "settings", "message"),
+    ("text", "settings", "message"),
     [
         ("class Modell:\n    def predict(self, inputs): ...", "", "has no class 'Model'"),
         ("class Model:\n    def load(self): 1 / 0\n    def predict(self, inputs): ...", "", "raised ZeroDivisionError"),
@@ -381,21 +392,33 @@ def test_what_a_model_prints_and_logs_goes_where_the_servers_goes(python_model):
         ),
     ],
 )
-def test_a_model_that_cannot_be_loaded_says_so_here_and_leaves_no_process(workers, source, settings, message):
+def test_a_model_that_cannot_be_loaded_says_so_here_and_leaves_no_process(workers, text, settings, message):
     with pytest.raises(ModelLoadError, match=message):
-        workers(source, settings, count=2)
+        workers(text, settings, count=2)
     assert worker_processes() == []
 
 
-def test_hints_and_settings_pass_through(tmp_path, python_model):
+def test_hints_and_settings_pass_through(tmp_path, workers):
     (tmp_path / "model.pkl").write_bytes(b"")
     with pytest.raises(ModelLoadError) as caught:
-        start_workers(find_model(tmp_path / "model.pkl"), 1)
+        start_workers(source(tmp_path / "model.pkl"), 1)
     assert "skops.io.dump" in caught.value.hint
-    source = find_model(python_model(MODEL, "inputs: [{name: x, datatype: FP32, shape: [-1]}]\nwarmUp: false"))
-    runtime = start_workers(source, 1)
+    runtime = workers(settings="inputs: [{name: x, datatype: FP32, shape: [-1]}]\nwarmUp: false")
     assert runtime.signature.inputs[0].datatype is DATATYPES["FP32"]
-    runtime.close()
+
+
+def test_what_a_worker_cannot_offer_is_refused_instead_of_missing():
+    class Plain:
+        operations = frozenset()
+
+    class More(Plain):
+        operations = frozenset({"embeddings", "completions"})
+
+        def stream(self, request): ...
+
+    require_plain(Plain(), "m")
+    with pytest.raises(ModelLoadError, match="model 'm' has completions, embeddings, a predict that yields, which"):
+        require_plain(More(), "m")
 
 
 def test_an_exit_while_loading_is_an_exception_here(workers):
@@ -510,13 +533,6 @@ def test_what_a_worker_leaves_behind_is_reaped_where_the_server_is_process_1(pyt
                 return inputs
     """)
     program = """
-import ctypes, sys
-from pathlib import Path
-from slipway_serving.models import find_model
-from slipway_serving.runtimes.base import Inference
-from slipway_serving.workers.runtime import start_workers
-ctypes.CDLL(None).prctl(36, 1)
-runtime = start_workers(find_model(Path(sys.argv[1])), 1)
 try:
     runtime.infer(Inference({}, parameters={"end": True}))
 except Exception as error:
@@ -525,7 +541,7 @@ runtime.infer(Inference({}))
 print(sum(len(task.read_text().split()) for task in Path("/proc/self/task").glob("*/children")))
 runtime.close()
 """
-    done = subprocess.run([sys.executable, "-c", program, directory], capture_output=True, text=True, check=True)
+    done = run("import ctypes; ctypes.CDLL(None).prctl(36, 1)" + program, directory / "model.py")
     assert done.stdout.split() == ["UnavailableError", "1"]
 
 
@@ -557,14 +573,9 @@ def test_closing_does_not_wait_for_ever(held):
 def test_workers_end_with_the_server_however_it_ends(python_model, tmp_path):
     directory = python_model(HELD)
     os.mkfifo(directory / "entered")
-    program = (
-        "import sys; from pathlib import Path; from slipway_serving.models import find_model; "
-        "from slipway_serving.runtimes.base import Inference; "
-        "from slipway_serving.workers.runtime import start_workers; "
-        "start_workers(find_model(Path(sys.argv[1])), 1).infer(Inference({}))"
-    )
     os.mkfifo(directory / "gate")
-    with subprocess.Popen([sys.executable, "-c", program, directory]) as server:
+    command = [sys.executable, "-c", SERVER + "runtime.infer(Inference({}))", directory / "model.py"]
+    with subprocess.Popen(command) as server:
         worker = int((directory / "entered").read_text())
         server.kill()
     assert has_ended(worker)

@@ -21,7 +21,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway_serving.config import ModelConfig
+from slipway_serving.config import FILE_NAME, ModelConfig
 from slipway_serving.errors import ModelLoadError, RequestError
 from slipway_serving.runtimes.base import AsyncRuntime, Inference, Runtime, load_runtime
 from slipway_serving.warming import warm_up
@@ -98,6 +98,7 @@ def _load(channel: Channel, task: Task) -> Runtime | None:
     started = time.perf_counter()
     try:
         runtime = load_runtime(task.path, task.config)
+        require_plain(runtime, task.name)
         if task.config.warm_up:
             warm_up(runtime, task.name)
         fields = {
@@ -116,6 +117,18 @@ def _load(channel: Channel, task: Task) -> Runtime | None:
     else:
         return runtime
     return None
+
+
+def require_plain(runtime: Runtime, name: str) -> None:
+    """Raises ModelLoadError for a model that does more than answer one request with one answer."""
+    more = sorted(getattr(runtime, "operations", ()))
+    if hasattr(runtime, "stream"):
+        more.append("a predict that yields")
+    if more:
+        raise ModelLoadError(
+            f"model '{name}' has {', '.join(more)}, which only a model in threads of the server can offer",
+            f"say execution: thread in {FILE_NAME}",
+        )
 
 
 def _answer(channel: Channel, runtime: Runtime, message: Message) -> None:
