@@ -25,6 +25,7 @@ from slipway_serving.errors import (
     OverloadedError,
     UnavailableError,
 )
+from slipway_serving.metrics import Metrics
 from slipway_serving.runtimes.base import AsyncRuntime, Inference
 from slipway_serving.scheduling import ThreadScheduler
 from slipway_serving.workers.process import RemoteError
@@ -457,14 +458,15 @@ def test_who_has_a_worker_that_ends_is_told_once_and_the_next_call_works(workers
     )
 
 
-def test_a_request_that_kills_again_and_again_costs_the_others_only_time(workers):
-    restarts = []
-    runtime = workers(restarted=lambda: restarts.append(1))
+def test_a_request_that_kills_again_and_again_costs_the_others_only_time_and_is_counted(workers):
+    metrics = Metrics()
+    runtime = workers(restarted=metrics.for_model("echo").worker_restarted)
     for _ in range(3):
         with pytest.raises(UnavailableError, match="SIGABRT"):
             runtime.infer(call("end", signal=6))
         assert runtime.infer(EMPTY) == {}
-    assert len(restarts) == 3
+    counted = [line for line in metrics.render().decode().splitlines() if "worker_restarts_total{" in line]
+    assert [line.split()[-1] for line in counted] == ["3.0"]
 
 
 def test_a_kill_in_the_middle_is_one_error_and_who_waits_is_answered(held):

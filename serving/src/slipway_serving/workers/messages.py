@@ -116,7 +116,7 @@ def decode(header: memoryview, body: memoryview) -> Message:
         if body:
             raise ProtocolError(f"{len(body)} bytes belong to no tensor")
         return Message(document["kind"], document["fields"], tensors)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, ServingError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, MemoryError, ServingError) as error:
         raise ProtocolError(f"what is no message: {type(error).__name__}: {str(error)[:200]}") from error
 
 

@@ -95,7 +95,7 @@ class WorkerProcess:
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         while not poll.poll(_LOOK_MILLISECONDS):
-            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+            if self._has_died():
                 self._channel.shutdown()
 
     def infer(self, request: Inference) -> Tensors:
@@ -137,22 +137,30 @@ class WorkerProcess:
             self._popen.wait()
             self._reason = self._broken or _how(ending)
             self._ended.set()
-        _reap_group(self.pid)
         self._channel.shutdown()
         with self._in_use:
             self._channel.close()
+        _reap_group(self.pid)
         return self._reason
 
     def retire(self) -> None:
         """Asks it to end after what it is doing now."""
-        self._channel.finish()
-
-    def kill(self, reason: str = "") -> None:
-        """Ends it at once. A reason is told instead of the signal."""
         with self._reaping:
             if not self._ended.is_set():
-                self._broken = self._broken or reason
+                self._channel.finish()
+
+    def kill(self, reason: str = "") -> None:
+        """Ends it at once. A reason is told instead of the signal, unless it has died of something else already."""
+        with self._reaping:
+            if not self._ended.is_set():
+                self._broken = self._broken or ("" if self._has_died() else reason)
                 _kill_group(self.pid)
+
+    def _has_died(self) -> bool:
+        try:
+            return bool(os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG))
+        except ChildProcessError:
+            return True
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:
