@@ -74,8 +74,8 @@ class ModelConfig:
     batching: Batching = Batching()
     instances: int = 1
     """Threads, or processes, that call the model."""
-    execution: str = "thread"
-    """`process` for models that hold the interpreter's lock while they compute."""
+    execution: str = ""
+    """`process` for models that hold the interpreter's lock while they compute; else `thread`, the default."""
     warm_up: bool = True
     allow_pickle: bool = False
     trusted_types: tuple[str, ...] = ()

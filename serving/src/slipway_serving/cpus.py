@@ -6,9 +6,18 @@ import math
 import os
 from pathlib import Path
 
+SHARE = "SLIPWAY_SERVE_WORKER_CPUS"
+"""In the environment of a worker process: how many of the server's processors it may use."""
+
 
 def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Whole processors, at least 1: a container with a limit of 500m gets 1, however many the machine has."""
+    """Whole processors, at least 1: a container with a limit of 500m gets 1, however many the machine has.
+
+    A worker process gets its share of them.
+    """
+    share = os.environ.get(SHARE, "")
+    if share.isdecimal():
+        return max(1, int(share))
     usable = len(os.sched_getaffinity(0))
     limit = _limit_v2(cgroup) or _limit_v1(cgroup)
     return max(1, min(usable, math.ceil(limit))) if limit else usable

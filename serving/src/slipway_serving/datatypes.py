@@ -42,6 +42,9 @@ class Datatype:
     def __str__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return datatype_named, (self.name,)  # there is one of each, in a worker process too
+
 
 def _integer(name: str, numpy_name: str) -> Datatype:
     info = np.iinfo(numpy_name)

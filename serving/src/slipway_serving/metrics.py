@@ -82,6 +82,7 @@ class ModelMetrics:
         self.compute_time = Histogram(_SECONDS)
         self.batch_rows = Histogram(_ROWS)
         self.load_seconds = 0.0
+        self.worker_restarts = 0
         self.in_flight: Callable[[], int] = int
         self.queue_depth: Callable[[], int] = int
         self.ready: Callable[[], bool] = bool
@@ -113,6 +114,9 @@ class ModelMetrics:
         totals.last_milliseconds = int(time.time() * 1000)
         calls, seconds = totals.batches.get(rows, (0, 0.0))
         totals.batches[rows] = (calls + 1, seconds + computed)
+
+    def worker_restarted(self) -> None:
+        self.worker_restarts += 1
 
     def loaded(self, seconds: float) -> None:
         self.load_seconds = seconds
@@ -149,6 +153,12 @@ class Metrics(Collector):
         yield self._gauge("requests_in_flight", "Requests accepted and not answered.", lambda m: m.in_flight())
         yield self._gauge("queue_depth", "Requests waiting for the model.", lambda m: m.queue_depth())
         yield self._gauge("model_ready", "1 when the model answers.", lambda m: m.ready())
+        restarts = CounterMetricFamily(
+            f"{_PREFIX}_worker_restarts", "Worker processes that ended and were started again.", labels=_LABELS
+        )
+        for labels, model in self._labelled():
+            restarts.add_metric(labels, model.worker_restarts)
+        yield restarts
         yield self._gauge("model_load_seconds", "What loading and warming up took.", lambda m: m.load_seconds)
 
     def _labelled(self) -> Iterator[tuple[tuple[str, str], ModelMetrics]]:

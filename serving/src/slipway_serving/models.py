@@ -16,11 +16,12 @@ from slipway_serving.config import FILE_NAME
 from slipway_serving.datatypes import Tensors
 from slipway_serving.errors import ModelLoadError, UnavailableError
 from slipway_serving.metrics import Metrics
-from slipway_serving.runtimes.base import AsyncRuntime, Inference, Runtime, load_runtime, warm_up
-from slipway_serving.runtimes.formats import reason
+from slipway_serving.runtimes.base import AsyncRuntime, Inference, Runtime, load_runtime
 from slipway_serving.scheduling import AsyncScheduler, Scheduler, ThreadScheduler
 from slipway_serving.signature import Signature
 from slipway_serving.sources import ModelSource
+from slipway_serving.warming import warm_up
+from slipway_serving.workers.runtime import start_workers
 
 log = logging.getLogger("slipway_serving")
 T = TypeVar("T")
@@ -60,13 +61,17 @@ class ServedModel:
 
     @property
     def is_ready(self) -> bool:
-        return self.state is State.READY
+        return self.state is State.READY and self._is_healthy()
+
+    def _is_healthy(self) -> bool:
+        """False while no worker process of the model is up, and none comes soon."""
+        return bool(getattr(self.runtime, "healthy", True))
 
     async def load(self) -> float:
         """Loads and warms up in a thread; returns the seconds it took. Raises ModelLoadError."""
         started = time.perf_counter()
         try:
-            runtime = await asyncio.wrap_future(in_thread(lambda: _load(self.source)))
+            runtime = await asyncio.wrap_future(in_thread(lambda: _load(self.source, self.metrics.worker_restarted)))
         except BaseException as error:
             self.state, self.reason = State.FAILED, str(error)
             raise
@@ -118,6 +123,8 @@ class ServedModel:
         """Raises UnavailableError where the model does not answer now."""
         if self.state is not State.READY:
             raise UnavailableError(f"model '{self.name}' is {self.state.value}")
+        if not self._is_healthy():
+            raise UnavailableError(f"the worker processes of model '{self.name}' ended, and are being restarted")
 
     def submit(self, request: Inference) -> asyncio.Future[Tensors]:
         """Queues one request. Raises a RequestError, or the future does, and nothing else."""
@@ -140,32 +147,22 @@ class ServedModel:
         }
 
 
-def _load(source: ModelSource) -> Runtime:
-    runtime = load_runtime(source.path, source.config)
+def _load(source: ModelSource, restarted: Callable[[], None]) -> Runtime:
+    config = source.config
+    in_processes = config.execution == "process"
+    runtime: Runtime
+    runtime = start_workers(source, config.instances, restarted) if in_processes else load_runtime(source.path, config)
     signature = runtime.signature
-    if source.config.batching.max_size > 1 and not (signature.is_batch and not isinstance(runtime, AsyncRuntime)):
+    if config.batching.max_size > 1 and not (signature.is_batch and not isinstance(runtime, AsyncRuntime)):
+        runtime.close()
         raise ModelLoadError(
             f"model '{source.name}' cannot batch: every input and output must be declared with -1 as first dimension, "
             "and predict must not be async",
             f"declare inputs and outputs, or remove 'batching' from {FILE_NAME}",
         )
-    if source.config.warm_up and signature.inputs:
-        _warm_up(runtime, source.name)
+    if config.warm_up and not in_processes:  # workers have done it themselves
+        warm_up(runtime, source.name)
     return runtime
-
-
-def _warm_up(runtime: Runtime, name: str) -> None:
-    """One call with the example. Only an example that a person gave must work; one made up from shapes need not fit."""
-    signature = runtime.signature
-    try:
-        warm_up(runtime, Inference(signature.example()))
-    except Exception as error:
-        said = reason(error)
-        if all(spec.example is not None for spec in signature.inputs):
-            raise ModelLoadError(f"the model failed on its own example: {said}") from error
-        log.warning(
-            "model '%s' did not take a made-up example (%s); give one in %s to warm it up", name, said, FILE_NAME
-        )
 
 
 def in_thread(function: Callable[[], T]) -> Future[T]:

@@ -72,7 +72,7 @@ class _Job:
     group: Hashable = None
     """Jobs of equal groups may share a call; None runs alone."""
     result: Tensors | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
     timer: asyncio.TimerHandle | None = None
     taken: bool = False
 
@@ -278,7 +278,7 @@ class ThreadScheduler:
             for job in jobs:
                 job.error = error
             return True
-        except Exception:  # noqa: BLE001  # whichever request is at fault, each is run alone and tells its own error
+        except (Exception, SystemExit):  # noqa: BLE001  # whichever request is at fault, each is run alone and tells its own error
             return False
         if any(array.ndim == 0 or array.shape[0] != total for array in outputs.values()):
             return False
@@ -292,7 +292,7 @@ class ThreadScheduler:
     def _run_alone(self, job: _Job) -> None:
         try:
             job.result = self._runtime.infer(job.request)
-        except Exception as error:  # noqa: BLE001  # goes to the caller through the future
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # goes to the caller through the future
             job.error = error
 
     def _wake(self) -> None:

@@ -98,7 +98,7 @@ def find_versions(path: Path, name: str, settings: Settings) -> list[ModelSource
 def _source(path: Path, config: ModelConfig, name: str, version: str, settings: Settings) -> ModelSource:
     if settings.allow_pickle:
         config = dataclasses.replace(config, allow_pickle=True)
-    if settings.workers:
+    if settings.workers and not config.execution:
         config = dataclasses.replace(config, instances=settings.workers, execution="process")
     file = model_file(path, config) if path.is_dir() else path
     return ModelSource(file, config, name, format_of(file, config.format).name, version)
