@@ -20,7 +20,8 @@ _DESCRIPTION = """\
 Serves one model over the Open Inference Protocol V2 (REST, JSON and binary tensors).
 
 PATH is a model's directory (with model.yaml where something cannot be read out of the model) or a single file:
-*.onnx, *.skops, a Python file with a class Model, or, only with --allow-pickle, *.joblib, *.pkl and *.pickle.
+*.onnx, *.skops, XGBoost's *.ubj and *.json, LightGBM's *.lgb and *.txt, a Python file with a class Model, or, only with
+--allow-pickle, *.joblib, *.pkl and *.pickle.
 """
 _EPILOG = """\
 Once it runs:
