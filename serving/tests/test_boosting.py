@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +12,18 @@ import lightgbm
 import numpy as np
 import pytest
 import xgboost
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slipway_serving.config import ModelConfig, parse_config
 from slipway_serving.datatypes import DATATYPES
 from slipway_serving.errors import InvalidInputError, ModelLoadError
 from slipway_serving.runtimes.base import Inference, load_runtime
+from slipway_serving.runtimes.ubjson import check_ubjson
 
 RANDOM = np.random.default_rng(7)
 X = RANDOM.normal(size=(120, 4)).astype(np.float32)
+UBJSON = bytes(xgboost.train({"max_depth": 2}, xgboost.DMatrix(X, X[:, 0]), 2).save_raw("ubj"))
 THREE = RANDOM.integers(0, 3, 120)
 TWO = (X[:, 0] > 0).astype(int)
 BOTH = ("predict", "predict_proba")
@@ -117,6 +123,15 @@ def test_the_file_of_an_old_ending_is_read_where_its_content_is_known(tmp_path):
     assert ask(load(tmp_path / "model.bst"), X[:1])["predict"].shape == (1,)
 
 
+def test_json_that_was_written_anew_is_read(tmp_path):
+    model = boosted(tmp_path / "model.json", "reg:squarederror", X[:, 0])
+    document = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(dict(reversed(document.items())), indent=2))
+    np.testing.assert_array_equal(
+        ask(load(tmp_path / "model.json"), X)["predict"], model.inplace_predict(X, validate_features=False)
+    )
+
+
 def saved(path, objective, target, **parameters):
     data = lightgbm.Dataset(X, target, feature_name=["a", "b", "c", "d"])
     model = lightgbm.train({"objective": objective, "verbosity": -1, **parameters}, data, 3)
@@ -203,14 +218,48 @@ def test_what_is_no_xgboost_model_is_a_sentence(tmp_path, name, content):
     assert "save_model('model.ubj')" in caught.value.hint
 
 
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
 @pytest.mark.parametrize("name", ["model.ubj", "model.json"])
-def test_half_an_xgboost_model_is_a_sentence(tmp_path, name, share):
+def test_an_xgboost_model_that_is_cut_off_anywhere_does_not_end_the_process(tmp_path, name):
     boosted(tmp_path / name, "reg:squarederror", X[:, 0])
     content = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ModelLoadError, match="is not a model that XGBoost"):
-        load_runtime(tmp_path / name, ModelConfig())
+    for length in {*range(0, len(content), 97), len(content) - 1}:
+        (tmp_path / name).write_bytes(content[:length])
+        with pytest.raises(ModelLoadError, match="is not a model that XGBoost"):
+            load_runtime(tmp_path / name, ModelConfig())
+
+
+@given(position=st.integers(0, 10_000), cut=st.booleans(), byte=st.integers(0, 255))
+def test_ubjson_is_whole_or_refused(position, cut, byte):
+    check_ubjson(UBJSON)
+    position %= len(UBJSON)
+    if cut:
+        with pytest.raises(ValueError, match=r"."):
+            check_ubjson(UBJSON[:position])
+    else:
+        with contextlib.suppress(ValueError):
+            check_ubjson(UBJSON[:position] + bytes([byte]) + UBJSON[position + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{" * 100, "no length"),
+        (b"[" * 100, "unknown marker"),
+        (b"[$Z#L" + b"\x7f" * 8 + b"!", "something follows its end"),
+        (b"[$d#L" + b"\x7f" * 8, "it is cut off"),
+        (b"Si\xff", "it is cut off"),
+        (b"?", "unknown marker"),
+    ],
+)
+def test_ubjson_that_means_harm_is_refused_at_once(content, message):
+    with pytest.raises(ValueError, match=message):
+        check_ubjson(content)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_whole_or_refused(content):
+    with contextlib.suppress(ValueError):
+        check_ubjson(content)
 
 
 def test_a_lightgbm_model_that_is_cut_off_anywhere_does_not_end_the_process(tmp_path):

@@ -225,7 +225,8 @@ def test_settings_that_contradict_the_model_are_refused(iris, settings, message)
 
 def test_nothing_is_imported_that_the_model_does_not_need():
     program = (
-        "import sys, slipway_serving.server; print(sorted({'onnxruntime', 'sklearn', 'skops'} & set(sys.modules)))"
+        "import sys, slipway_serving.server; "
+        "print(sorted({'onnxruntime', 'sklearn', 'skops', 'xgboost', 'lightgbm', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -21,8 +21,9 @@ _DESCRIPTION = """\
 Serves models over the Open Inference Protocol V2 (REST, JSON and binary tensors).
 
 PATH is a model's directory (with model.yaml where something cannot be read out of the model) or a single file:
-*.onnx, *.skops, a Python file with a class Model, or, only with --allow-pickle, *.joblib, *.pkl and *.pickle. A
-directory of such directories is a repository: each is a model, with Triton's numbered versions where it has them.
+*.onnx, *.skops, XGBoost's *.ubj and *.json, LightGBM's *.lgb and *.txt, a Python file with a class Model, or, only with
+--allow-pickle, *.joblib, *.pkl and *.pickle. A directory of such directories is a repository: each is a model, with
+Triton's numbered versions where it has them.
 """
 _EPILOG = """\
 Once it runs:

@@ -177,11 +177,11 @@ def _runtime_class(predict: Any) -> type[PythonRuntime]:
 
 def named_outputs(result: Any, request: Inference, signature: Signature) -> Tensors:
     """What `predict` returned, as arrays by name, only those asked for. Raises ModelFailedError for anything else."""
-    if isinstance(result, (Iterator, AsyncIterator, Awaitable)):
-        raise ModelFailedError(
-            f"predict returned a {type(result).__name__}; write predict itself with yield, or with async"
-        )
     if not isinstance(result, dict):
+        if isinstance(result, (Iterator, AsyncIterator, Awaitable)):
+            raise ModelFailedError(
+                f"predict returned a {type(result).__name__}; write predict itself with yield, or with async"
+            )
         names = [spec.name for spec in signature.all_outputs] or [OUTPUT]
         if len(names) != 1:
             raise ModelFailedError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import xgboost
 
 from slipway_serving.config import ModelConfig
@@ -17,6 +18,7 @@ from slipway_serving.datatypes import FP32, Array
 from slipway_serving.errors import ModelLoadError
 from slipway_serving.runtimes.boosting import BoostedTrees, Scores, Trees
 from slipway_serving.runtimes.formats import reason
+from slipway_serving.runtimes.ubjson import check_ubjson
 
 _Refusal = xgboost.core.XGBoostError
 _SCORES = {
@@ -34,7 +36,7 @@ def load(path: Path, config: ModelConfig) -> BoostedTrees:
         objective = _configure(booster)
         score = _score(booster)
         tail = score(np.full((1, features), np.nan, np.float32)).shape[1:]
-    except (_Refusal, ValueError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         raise ModelLoadError(f"{path} cannot predict: {reason(error)}", _HINT) from error
     scores = _SCORES.get(objective, Scores.VALUES)
     trees = Trees(score, scores, tail, features, tuple(booster.feature_names or ()), FP32, _Refusal)
@@ -46,15 +48,23 @@ def _read(path: Path) -> xgboost.Booster:
         content = path.read_bytes()
     except OSError as error:
         raise ModelLoadError(f"{path} cannot be read: {error.strerror}") from None
-    # Both formats begin so. The library ends the process where a file is empty, and no longer reads its old format.
-    if not content.startswith(b"{"):
-        raise _unreadable(path, "it is neither JSON nor UBJSON")
     booster = xgboost.Booster()
     try:
-        booster.load_model(bytearray(content))
-    except _Refusal as error:
+        booster.load_model(_whole(content))
+    except ValueError as error:  # as the library's own errors are
         raise _unreadable(path, reason(error)) from error
     return booster
+
+
+def _whole(content: bytes) -> bytearray:
+    """The document, if it is whole: the library ends the process where one is empty or cut off. Raises ValueError."""
+    if not content.startswith(b"{"):
+        raise ValueError("it is neither JSON nor UBJSON")
+    if content[1:2].isalpha():
+        check_ubjson(content)
+    else:
+        orjson.loads(content)
+    return bytearray(b"{" + content[1:].lstrip())  # by its second byte the library tells JSON
 
 
 def _unreadable(path: Path, why: str) -> ModelLoadError:
