@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway_serving.http import protocol
-from slipway_serving.http.messages import Pending, Request, Response
+from slipway_serving.http.messages import Pending, Request, Response, error_response
 from slipway_serving.http.protocol import HttpProtocol
 from slipway_serving.http.server import HttpServer
 
@@ -38,6 +38,9 @@ class Echo:
         if pending.future.cancelled():
             return Response(b"gone", 503)
         return pending.finish(pending.future)
+
+    def refuse(self, _request, error):
+        return error_response(error)
 
     async def pieces(self, broken: bool) -> AsyncIterator[bytes]:
         try:

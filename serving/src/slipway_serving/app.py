@@ -58,6 +58,10 @@ class App:
         except Exception as error:  # noqa: BLE001  # every one becomes an answer
             return _failure(request, error)
 
+    def refuse(self, _request: Request, error: RequestError) -> Response:
+        """The answer to what could not be read."""
+        return error_response(error)
+
     def _index(self, _request: Request) -> Response:
         paths = [f"/v2/models/{model.name}" for model in self.repository]
         return json_response(

@@ -4,6 +4,7 @@ ServingError
 ├── ModelLoadError               the server does not start, or the model does not load: a sentence and what to do
 └── RequestError                 answered as `{"error": message}` with `status`
     ├── InvalidInputError        400  the request cannot be right for this model
+    ├── UnauthorizedError        401  no key or token, or one that is not valid
     ├── ForbiddenError           403
     ├── NotFoundError            404  no such model, version or path
     ├── MethodNotAllowedError    405
@@ -14,6 +15,7 @@ ServingError
     ├── OverloadedError          429  the queue is full; `Retry-After` says when to come back
     ├── ModelFailedError         500  the model raised; the log has the traceback, the client does not
     ├── UnavailableError         503  loading, unloaded, or stopping
+    │   └── TooManyConnectionsError
     └── DeadlineExceededError    504  the request waited longer than it may
 """
 
@@ -48,6 +50,17 @@ class InvalidInputError(RequestError):
     """The request is wrong; the message names the field. Python models may raise it too."""
 
     status = 400
+
+
+class UnauthorizedError(RequestError):
+    """`code` is an error code of RFC 6750 (3.1), empty where the request brought nothing to judge."""
+
+    status = 401
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        challenge = 'Bearer realm="slipway-serving"'
+        self.headers = {"www-authenticate": f'{challenge}, error="{code}"' if code else challenge}
 
 
 class ForbiddenError(RequestError):
@@ -97,6 +110,10 @@ class ModelFailedError(RequestError):
 class UnavailableError(RequestError):
     status = 503
     headers: Mapping[str, str] = {"retry-after": "1"}
+
+
+class TooManyConnectionsError(UnavailableError):
+    headers: Mapping[str, str] = {"retry-after": "1", "connection": "close"}
 
 
 class DeadlineExceededError(RequestError):

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from slipway_serving.config import FILE_NAME
 from slipway_serving.datatypes import Tensors
@@ -37,10 +37,20 @@ class State(enum.Enum):
     UNLOADED = "unloaded"
 
 
+class Tracing(Protocol):
+    """What puts a trace's spans around the calls of models."""
+
+    def watch(self, runtime: Runtime, name: str) -> Runtime:
+        """The runtime with a span around each call."""
+
+    def carry(self, scheduler: Scheduler) -> Scheduler:
+        """The scheduler with the context of whoever submits in each request."""
+
+
 class ServedModel:
     """One version of a model and what runs it. All methods are for the event loop's thread."""
 
-    def __init__(self, source: ModelSource, metrics: Metrics) -> None:
+    def __init__(self, source: ModelSource, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self.name = source.name
         self.version = source.version
         self.platform = source.format
@@ -52,6 +62,7 @@ class ServedModel:
         self.metrics = metrics.for_model(source.name, source.version)
         self.runtime: Runtime | None = None
         self._scheduler: Scheduler | None = None
+        self._tracing = tracing
         self._idle: asyncio.Event | None = None
 
     @property
@@ -81,9 +92,12 @@ class ServedModel:
         if isinstance(runtime, AsyncRuntime):
             self._scheduler = AsyncScheduler(runtime, observe, queue_size=config.batching.queue_size, name=self.name)
         else:
+            traced = runtime if self._tracing is None else self._tracing.watch(runtime, self.name)
             self._scheduler = ThreadScheduler(
-                runtime, observe, config.batching, instances=config.instances, name=self.name
+                traced, observe, config.batching, instances=config.instances, name=self.name
             )
+        if self._tracing is not None:
+            self._scheduler = self._tracing.carry(self._scheduler)
         self.state = State.READY
         self.metrics.follow(lambda: self.in_flight, lambda: self.depth, lambda: self.is_ready)
         seconds = time.perf_counter() - started

@@ -17,7 +17,7 @@ from slipway_serving.errors import (
     did_you_mean,
 )
 from slipway_serving.metrics import Metrics
-from slipway_serving.models import ServedModel, State
+from slipway_serving.models import ServedModel, State, Tracing
 from slipway_serving.sources import Fingerprint, Settings, find_directories, find_versions, fingerprint
 
 log = logging.getLogger("slipway_serving")
@@ -34,10 +34,13 @@ _TRITON_STATES = {
 class Repository:
     """Each name's versions, lowest first. A change of a model never takes one away that works before another does."""
 
-    def __init__(self, path: Path, settings: Settings, metrics: Metrics, mode: str = "none") -> None:
+    def __init__(
+        self, path: Path, settings: Settings, metrics: Metrics, mode: str = "none", tracing: Tracing | None = None
+    ) -> None:
         self._path = path
         self._settings = settings
         self._metrics = metrics
+        self._tracing = tracing
         self.mode = mode
         self._models: dict[str, list[ServedModel]] = {}
         self._failures: dict[str, str] = {}
@@ -95,7 +98,7 @@ class Repository:
         """Looks what there is; every model is then known as loading. Raises ModelLoadError."""
         for name, directory in find_directories(self._path, self._settings).items():
             sources = find_versions(directory, name, self._settings)
-            self._models[name] = [ServedModel(source, self._metrics) for source in sources]
+            self._models[name] = [ServedModel(source, self._metrics, self._tracing) for source in sources]
             self._seen[name] = fingerprint(directory)
 
     async def load_all(self) -> None:
@@ -131,7 +134,7 @@ class Repository:
     async def _load_versions(self, directory: Path, name: str) -> list[ServedModel]:
         """All of them or, where one fails, none."""
         sources = await asyncio.to_thread(find_versions, directory, name, self._settings)
-        models = [ServedModel(source, self._metrics) for source in sources]
+        models = [ServedModel(source, self._metrics, self._tracing) for source in sources]
         try:
             for model in models:
                 seconds = await model.load()

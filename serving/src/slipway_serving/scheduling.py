@@ -273,7 +273,7 @@ class ThreadScheduler:
         inputs = {name: np.concatenate([job.request.inputs[name] for job in jobs]) for name in first.inputs}
         total = sum(job.rows for job in jobs)
         try:
-            outputs = self._runtime.infer(Inference(inputs, first.outputs, first.parameters))
+            outputs = self._runtime.infer(Inference(inputs, first.outputs, first.parameters, _contexts(jobs)))
         except UnavailableError as error:  # what ran it is gone: once more would be as bad for the next
             for job in jobs:
                 job.error = error
@@ -322,6 +322,11 @@ class ThreadScheduler:
             self._loop.call_soon(
                 self._loop.call_soon, self._release
             )  # the second time is after the next look at sockets
+
+
+def _contexts(jobs: list[_Job]) -> tuple[Any, ...]:
+    """Of all that share a call; none is the usual case."""
+    return tuple(context for job in jobs for context in job.request.contexts) if jobs[0].request.contexts else ()
 
 
 def _expire(job: _Job, timeout: float) -> None:

@@ -19,12 +19,15 @@ from slipway_serving.app import App
 from slipway_serving.errors import ModelLoadError, RequestError
 from slipway_serving.http.server import HttpServer
 from slipway_serving.metrics import Metrics
+from slipway_serving.middleware.stack import Middleware, middleware_of
 from slipway_serving.options import Options
 from slipway_serving.repository import Repository
 from slipway_serving.sources import Settings
 
 log = logging.getLogger("slipway_serving")
 _NOT_STARTED = 1
+_FLUSH_SECONDS = 5.0
+"""How long logs and traces may take to be handed over at the end."""
 
 
 class Lifecycle:
@@ -34,12 +37,25 @@ class Lifecycle:
     in flight has until the drain timeout. SIGINT skips the window. A second signal ends the process.
     """
 
-    def __init__(self, options: Options, repository: Repository, app: App, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        options: Options,
+        repository: Repository,
+        app: App,
+        listener: socket.socket,
+        middleware: Middleware | None = None,
+    ) -> None:
         self._options = options
         self._repository = repository
         self._app = app
         self._listener = listener
-        self._http = HttpServer(app, max_body=options.max_body, keep_alive=options.keep_alive)
+        self._middleware = middleware
+        self._http = HttpServer(
+            app if middleware is None else middleware.watch(app),
+            max_body=options.max_body,
+            keep_alive=options.keep_alive,
+            max_connections=options.max_connections,
+        )
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._window: asyncio.Task[None] | None = None
         self._deadline = float("inf")
@@ -54,6 +70,8 @@ class Lifecycle:
         code = await self._end
         work.cancel()
         unanswered = await self._http.close(max(1.0, self._deadline - time.monotonic()))
+        if self._middleware is not None:
+            await self._middleware.close(_FLUSH_SECONDS)
         self._repository.close()
         if unanswered:
             log.error("stopped with %d requests unanswered: the drain timeout is over", unanswered)
@@ -149,11 +167,14 @@ def serve(options: Options) -> int:
     """Runs the server to its end; returns the exit status. Raises ModelLoadError where it cannot start."""
     metrics = Metrics()
     settings = Settings(options.name, options.allow_pickle, options.workers)
-    repository = Repository(options.path, settings, metrics, options.model_control_mode)
+    middleware = middleware_of(options, metrics.registry)
+    tracing = middleware.tracing.models if middleware is not None and middleware.tracing is not None else None
+    repository = Repository(options.path, settings, metrics, options.model_control_mode, tracing)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(options, repository, metrics))
+        return runner.run(_serve(options, repository, metrics, middleware))
 
 
-async def _serve(options: Options, repository: Repository, metrics: Metrics) -> int:
+async def _serve(options: Options, repository: Repository, metrics: Metrics, middleware: Middleware | None) -> int:
     repository.discover()
-    return await Lifecycle(options, repository, App(repository, metrics), listen(options.host, options.http_port)).run()
+    app = App(repository, metrics)
+    return await Lifecycle(options, repository, app, listen(options.host, options.http_port), middleware).run()

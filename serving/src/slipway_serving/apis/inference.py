@@ -53,6 +53,7 @@ class Call:
     def __init__(self, model: ServedModel, request: Request) -> None:
         self.model = model
         self.request = request
+        request.model = model
         self._ended = False
         model.enter()
 

@@ -13,6 +13,8 @@ from slipway_serving.datatypes import BYTES, Array, Datatype
 from slipway_serving.errors import InvalidInputError, NotRepresentableError
 from slipway_serving.signature import count
 
+MAX_RANK = 32
+"""Dimensions that a tensor may have; numpy has 64."""
 _FEW = 64
 """So many numbers are looked through faster as they are than as an array."""
 
@@ -49,6 +51,8 @@ def flatten(data: object, where: str) -> tuple[list[Any], list[int]]:
             if type(item) is not list or len(item) != width:
                 raise InvalidInputError(f"{where}: the nested lists are ragged at depth {len(lengths) + 1}")
         lengths.append(width)
+        if len(lengths) > MAX_RANK:
+            raise InvalidInputError(f"{where} is nested deeper than the {MAX_RANK} dimensions that a tensor may have")
         flat = list(chain.from_iterable(flat))
     return flat, lengths
 

@@ -11,7 +11,6 @@ from slipway_serving.datatypes import Array, Datatype, Tensors, datatype_named, 
 from slipway_serving.errors import InvalidInputError, ModelFailedError, NotRepresentableError
 from slipway_serving.signature import Shape, Signature
 
-_MAX_RANK = 32
 _SCALARS = (str, int, float, bool)
 
 
@@ -125,8 +124,10 @@ def _input(entry: dict[str, Any], where: str, signature: Signature, blobs: _Blob
 
 
 def _shape(value: object, where: str) -> Shape:
-    if type(value) is not list or len(value) > _MAX_RANK:
-        raise InvalidInputError(f"{where}.shape must be a list of at most {_MAX_RANK} lengths, got {value!r:.60}")
+    if type(value) is not list or len(value) > elements.MAX_RANK:
+        raise InvalidInputError(
+            f"{where}.shape must be a list of at most {elements.MAX_RANK} lengths, got {value!r:.60}"
+        )
     for length in value:
         if type(length) is not int or length < 0:
             raise InvalidInputError(f"{where}.shape has {length!r:.40}; lengths are whole numbers from 0")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import os
+import re
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +17,8 @@ from slipway_serving.errors import InvalidInputError, RequestError
 JSON = b"application/json"
 _LENGTH_HEADER = b"inference-header-content-length"
 _MAX_DIGITS = 18
+REQUEST_ID = b"x-request-id"
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:@+/=-]{1,128}")
 
 
 @dataclass(slots=True)
@@ -24,13 +28,15 @@ class Request:
     method: str
     target: bytes
     """As it was sent: path and query, still encoded."""
-    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    headers: dict[bytes, bytes] = field(default_factory=dict)
     """By lower-case name. A name that was sent twice has its values joined by a comma, as RFC 9110 (5.3) says."""
     body: bytes | bytearray | memoryview = b""
     peer: str = ""
     """Address of the client."""
     started: float = 0.0
     """When its first byte came, on the clock of `time.perf_counter`."""
+    model: Any = None
+    """The ServedModel that answers it, once a handler knows."""
 
     @property
     def path(self) -> str:
@@ -73,6 +79,13 @@ class Pending:
 
     future: asyncio.Future[Any]
     finish: Callable[[asyncio.Future[Any]], Response]
+
+
+def request_id(sent: bytes | None) -> bytes:
+    """The id that a client sent, or a new one where it sent none, or one that does not belong in logs and headers."""
+    if sent is not None and _REQUEST_ID.fullmatch(sent):
+        return sent
+    return os.urandom(16).hex().encode()
 
 
 def json_response(document: Any, status: int = 200) -> Response:

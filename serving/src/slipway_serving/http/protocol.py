@@ -27,7 +27,7 @@ from slipway_serving.errors import (
     RequestError,
     RequestTimeoutError,
 )
-from slipway_serving.http.messages import Pending, Request, Response, error_response
+from slipway_serving.http.messages import REQUEST_ID, Pending, Request, Response, request_id
 
 if TYPE_CHECKING:
     from slipway_serving.http.server import HttpServer
@@ -77,6 +77,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._writable: asyncio.Future[None] | None = None
         self._busy = False
         self._closing = False
+        self._has_refused = False
         self._peer = ""
         self.deadline = server.now() + HEAD_SECONDS
         self._begin()
@@ -106,7 +107,11 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
-        self._server.connections.add(self)
+        app = self._server.admit(self)
+        if app is None:
+            self._transport.abort()
+        else:
+            self._app = app
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         self._closing = True
@@ -308,6 +313,9 @@ class HttpProtocol(asyncio.BufferedProtocol):
         parts.append(framing)
         for name, value in response.headers or ():
             parts += (name, b": ", value, b"\r\n")
+        sent = exchange.request.headers.get(REQUEST_ID)
+        if sent is not None:
+            parts += (REQUEST_ID, b": ", request_id(sent), b"\r\n")
         if not exchange.keep_alive:
             parts.append(b"connection: close\r\n" if _CLOSE not in (response.headers or ()) else b"")
         elif exchange.old:
@@ -378,10 +386,12 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._close()
 
     def _answer_unread(self, error: RequestError) -> None:
-        if self._busy or self._waiting or self._closing:
+        if self._busy or self._waiting or self._closing or self._has_refused:
             return  # an answer that is due comes first, and there is no telling where this request's would go
-        exchange = _Exchange(Request(self._method or "POST", self._url), keep_alive=False, old=False)
-        response = error_response(error)
+        self._has_refused = True
+        request = Request(self._method or "POST", self._url, self._headers, b"", self._peer, self._started)
+        exchange = _Exchange(request, keep_alive=False, old=False)
+        response = self._app.refuse(request, error)
         framing = b"content-length: %d\r\n" % len(response.body)
         self._transport.write(self._head(exchange, response, framing) + response.body)
 

@@ -9,6 +9,7 @@ import time
 from email.utils import formatdate
 from typing import Protocol
 
+from slipway_serving.errors import RequestError, TooManyConnectionsError
 from slipway_serving.http.messages import Pending, Request, Response
 from slipway_serving.http.protocol import HttpProtocol
 
@@ -16,10 +17,13 @@ _BUFFER_BYTES = 64 << 10
 _BACKLOG = 2048
 _SWEEP_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+_HEALTH = "/v2/health/"
+_SPARE = 64
+"""Connections beyond the limit on which health is still told, and 503 to everybody else; what is more is dropped."""
 
 
 class Application(Protocol):
-    """What answers requests. Neither method raises."""
+    """What answers requests. No method raises."""
 
     def handle(self, request: Request) -> Response | Pending:
         """Answers at once, or says what the answer waits for."""
@@ -27,16 +31,38 @@ class Application(Protocol):
     def finish(self, request: Request, pending: Pending) -> Response:
         """The answer, now that `pending.future` is done."""
 
+    def refuse(self, request: Request, error: RequestError) -> Response:
+        """The answer to what is not read any further; `request` is as much of it as there is."""
+
+
+class Full:
+    """Serves connections beyond the limit: a probe must not find a server dead that is only busy."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self.finish = app.finish
+        self.refuse = app.refuse
+
+    def handle(self, request: Request) -> Response | Pending:
+        if request.path.startswith(_HEALTH):
+            return self._app.handle(request)
+        error = TooManyConnectionsError("all connections are in use (--max-connections); try again later")
+        return self._app.refuse(request, error)
+
 
 class HttpServer:
     """Serves an application on one event loop.
 
     Times are in seconds: `keep_alive` is how long an idle connection is kept. While `draining`, answers close their
-    connection.
+    connection. `max_connections` is how many are served at once, 0 for as many as the system lets the process have.
     """
 
-    def __init__(self, app: Application, *, max_body: int = 64 << 20, keep_alive: float = 3660.0) -> None:
+    def __init__(
+        self, app: Application, *, max_body: int = 64 << 20, keep_alive: float = 3660.0, max_connections: int = 0
+    ) -> None:
         self.app = app
+        self._full = Full(app)
+        self._max_connections = max_connections or float("inf")
         self.max_body = max_body
         self.keep_alive = keep_alive
         self.draining = False
@@ -55,6 +81,14 @@ class HttpServer:
             await self._loop.create_server(lambda: HttpProtocol(self), sock=listener, backlog=_BACKLOG)
         )
 
+    def admit(self, connection: HttpProtocol) -> Application | None:
+        """Who answers a new connection, None where there is no room for it at all."""
+        self.connections.add(connection)
+        beyond = len(self.connections) - self._max_connections
+        if beyond <= 0:
+            return self.app
+        return self._full if beyond <= _SPARE else None
+
     def _tick(self) -> None:
         self.date = b"date: " + formatdate(time.time(), usegmt=True).encode() + b"\r\n"
 
@@ -63,9 +97,13 @@ class HttpServer:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             self._tick()
-            now = self.now()
-            for connection in [each for each in self.connections if each.deadline < now]:
-                connection.expire()
+            self.expire()
+
+    def expire(self) -> None:
+        """Ends the connections whose deadline has passed."""
+        now = self.now()
+        for connection in [each for each in self.connections if each.deadline < now]:
+            connection.expire()
 
     async def close(self, seconds: float) -> int:
         """Accepts nothing more, waits at most so long for what is in flight; returns how many stay unanswered."""

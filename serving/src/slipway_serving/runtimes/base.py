@@ -75,6 +75,8 @@ class Inference:
     outputs: tuple[str, ...] = ()
     """Names asked for; empty means the default outputs."""
     parameters: dict[str, Any] = field(default_factory=dict)
+    contexts: tuple[Any, ...] = ()
+    """The OpenTelemetry contexts of the requests that share the call; empty where nobody traces."""
 
 
 @runtime_checkable
