@@ -584,8 +584,13 @@ MODEL_SERVICE: list[Wrong] = [
     Wrong(
         "spec.server.podTemplate.volumeMounts[0].mountPath",
         "/tmp",  # noqa: S108  # of the pod
-        "volumeMounts mounts /tmp, which Slipway does; choose another directory",
-        at="spec.server.podTemplate",
+        "'/tmp' is a directory of Slipway's own; choose another directory",
+        server=TAKEN,
+    ),
+    Wrong(
+        "spec.server.podTemplate.volumeMounts[0].mountPath",
+        "/models/iris",
+        "'/models/iris' is a directory of Slipway's own; choose another directory",
         server=TAKEN,
     ),
     Wrong(
