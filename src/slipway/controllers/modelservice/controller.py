@@ -191,7 +191,7 @@ def add_controller(manager: Manager, settings: Settings, *, resolver: Resolver |
     reconciler = ModelServiceReconciler(
         manager.client,
         stores,
-        Applier(manager.client, manager.find_store),
+        Applier(manager.client, stores.of_child),
         EventRecorder(manager.client, "slipway-operator"),
         settings,
         resolver=resolver,
