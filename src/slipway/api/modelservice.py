@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from slipway.api.base import ApiModel, Duration, Refusal, Text, rules
 from slipway.api.conditions import LIST_SET, Conditions
@@ -45,12 +45,22 @@ _URI_HINT = (
 )
 FETCHED: Final = ("s3", "gs", "azure", "https", "hf")
 """Schemes of models that are downloaded before the server starts."""
+_MOST_PORT: Final = 65535
+
+
+def _check_port(uri: str) -> str:
+    port = uri.partition("://")[2].partition("/")[0].partition(":")[2]
+    if port and not 1 <= int(port) <= _MOST_PORT:
+        raise Refusal(f"has the port {port}", f"ports go from 1 to {_MOST_PORT}")
+    return uri
+
 
 ModelUri = Annotated[
     str,
     Text(
         f"({_OCI}|{_PVC}|{_BUCKET}|{_AZURE}|{_HTTPS}|{_HF})", "is not a model that is known", most=1024, hint=_URI_HINT
     ),
+    AfterValidator(_check_port),
 ]
 Checksum = Annotated[
     str,

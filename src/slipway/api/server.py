@@ -332,17 +332,30 @@ class Volume(ApiModel):
         return self
 
 
+_TMP: Final = "/tmp"  # noqa: S108  # of the pod
+MODELS_PATH: Final = "/models"
+"""Where the model is mounted, under the service's name."""
+FILES_PATH: Final = "/config"
+"""Where `server.files` are mounted."""
+
+
+def _check_mount_path(path: str) -> str:
+    """`/models` is ours with all that is in it: below what is mounted read-only there is no place for more."""
+    if path in {_TMP, MODELS_PATH} or path.startswith(f"{MODELS_PATH}/"):
+        raise Refusal(f"{path!r} is a directory of Slipway's own", "choose another directory")
+    return path
+
+
 class VolumeMount(ApiModel):
     """Where a volume is found by the server."""
 
     name: DnsName = Field(description="The volume's name.")
-    mount_path: AbsolutePath = Field(description="The directory in the container.")
+    mount_path: Annotated[AbsolutePath, AfterValidator(_check_mount_path)] = Field(
+        description="The directory in the container; not `/tmp`, `/models` or one in it, nor one of `server.files`."
+    )
     sub_path: RelativePath | None = Field(default=None, description="Only this part of the volume.")
 
 
-RESERVED_PATHS: Final = ("/tmp", "/models")  # noqa: S108  # of the pod
-FILES_PATH: Final = "/config"
-"""Where `server.files` are mounted."""
 RESERVED_VOLUMES: Final = ("tmp", "model", "files", "cache", "registry")
 
 Affinity = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
@@ -384,8 +397,6 @@ class PodTemplate(ApiModel):
                 raise Refusal(f"labels sets {name}, which is Slipway's", "remove it")
         names = {volume.name for volume in self.volumes}
         for mount in self.volume_mounts:
-            if mount.mount_path.rstrip("/") in RESERVED_PATHS:
-                raise Refusal(f"volumeMounts mounts {mount.mount_path}, which Slipway does", "choose another directory")
             if mount.name not in names:
                 raise Refusal(f"volumeMounts names the volume {mount.name!r}, which is not there", "add it to volumes")
         return self
@@ -430,6 +441,6 @@ class Server(ApiModel):
                 raise Refusal(f"env sets {name} twice", "remove one of them")
         files = {f"{FILES_PATH}/{name}" for name in self.files}
         for mount in self.pod_template.volume_mounts:
-            if mount.mount_path.rstrip("/") in files:
+            if mount.mount_path in files:
                 raise Refusal(f"files and podTemplate.volumeMounts both mount {mount.mount_path}", "remove one of them")
         return self

@@ -10,6 +10,7 @@ import typer
 
 from slipway.cli.completions import contexts, namespaces, services
 from slipway.client import settings
+from slipway.client.errors import InvalidInputError
 
 
 class Format(StrEnum):
@@ -32,9 +33,33 @@ def _format() -> Format:
     return Format(settings.value("output") or Format.TABLE)
 
 
+def _nameless() -> Format:
+    """The same for a command without names: a default is for all commands, and not all have them."""
+    chosen = _format()
+    return Format.TABLE if chosen is Format.NAME else chosen
+
+
+def _refuse_names(chosen: Format) -> Format:
+    if chosen is Format.NAME:
+        problem = "-o name prints the names of objects, and there is no object here."
+        raise InvalidInputError(problem, "Say -o table, json or yaml.")
+    return chosen
+
+
 Output = Annotated[
     Format,
     typer.Option("--output", "-o", help="What to print. Default: table.", default_factory=_format, show_default=False),
+]
+NamelessOutput = Annotated[
+    Format,
+    typer.Option(
+        "--output",
+        "-o",
+        help="What to print, not name. Default: table.",
+        default_factory=_nameless,
+        callback=_refuse_names,
+        show_default=False,
+    ),
 ]
 ContextName = Annotated[
     str | None,

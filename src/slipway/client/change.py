@@ -19,6 +19,7 @@ RESTARTED_AT: Final = "slipway.dev/restarted-at"
 """An annotation of a ModelService: when its pods were last told to be replaced, RFC 3339."""
 RESTART_MANAGER: Final = f"{FIELD_MANAGER}-restart"
 """Of that annotation alone, so that applying it takes no other field."""
+_NOT_FETCHED: Final = ("oci://", "pvc://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ def kept(existing: Manifest) -> Manifest:
 def deployed(existing: Manifest | None, manifest: Manifest) -> Manifest:
     """The manifest with what our manager has applied before and it leaves unsaid.
 
-    Of the model that is how it is fetched, as long as it comes from the same place: a Secret is for one of them only.
+    Of the model that is how it is fetched: its Secret as long as it comes from the same place, which alone is to know
+    it, and how long that may take.
     """
     if existing is None:
         return manifest
@@ -60,9 +62,12 @@ def deployed(existing: Manifest | None, manifest: Manifest) -> Manifest:
 
 
 def _fetched_alike(before: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    if _place(before.get("uri", "")) != _place(said.get("uri", "")):
-        return said
-    return {key: before[key] for key in ("secretRef", "fetchTimeout") if key in before} | said
+    uri = said.get("uri", "")
+    keeps = {
+        "secretRef": _place(before.get("uri", "")) == _place(uri),
+        "fetchTimeout": not uri.startswith(_NOT_FETCHED),
+    }
+    return {key: before[key] for key, kept in keeps.items() if kept and key in before} | said
 
 
 def _place(uri: str) -> str:

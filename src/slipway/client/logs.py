@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from slipway.api.names import MODEL_CONTAINER
 from slipway.client.connection import Connection
 from slipway.client.errors import UnreachableError
 from slipway.kit.client import ApiError, Forbidden
 from slipway.kit.objects import POD
 
-CONTAINER = "model"
 _INTERVAL = 1.0  # seconds between two looks at the logs that are followed
 
 
@@ -80,7 +80,7 @@ async def _news(client: Connection, pod: dict[str, Any], query: LogQuery, seen: 
 
 async def _fetch(client: Connection, pod: dict[str, Any], wanted: dict[str, Any]) -> list[tuple[str, str]]:
     """Timestamps and lines of one container; none while it has no log, as before its start or after its clean-up."""
-    query = {"container": CONTAINER, "timestamps": "true"} | {
+    query = {"container": MODEL_CONTAINER, "timestamps": "true"} | {
         key: value for key, value in wanted.items() if value is not None
     }
     path = POD.url(pod["metadata"]["namespace"], _name(pod), "log") + f"?{urlencode(query)}"
@@ -102,4 +102,4 @@ def _name(pod: dict[str, Any]) -> str:
 
 def _restarts(pod: dict[str, Any]) -> int:
     statuses = pod.get("status", {}).get("containerStatuses") or []
-    return next((int(status["restartCount"]) for status in statuses if status.get("name") == CONTAINER), 0)
+    return next((int(status["restartCount"]) for status in statuses if status.get("name") == MODEL_CONTAINER), 0)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from slipway.client.connection import Connection, Snapshot
 from slipway.client.errors import FailedError, PausedError, UnreachableError, WaitTimeoutError
 from slipway.kit.objects import Manifest
-from slipway.views.modelservice import outcome, waits_for, why
+from slipway.views.modelservice import has_last_words, outcome, waits_for, why
 from slipway.views.pods import pod_view
 
 T = TypeVar("T")
@@ -125,7 +125,8 @@ def sentence(snapshot: Snapshot) -> str:
 
 
 def _failure(name: str, snapshot: Snapshot) -> FailedError:
+    see = f"`slipway describe {name}`" + (f" and `slipway logs {name}`" if has_last_words(snapshot.pods) else "")
     return FailedError(
         f"{name} cannot become ready: {why(snapshot.service)}",
-        f"See `slipway describe {name}` and `slipway logs {name}`; deploy again when it is corrected.",
+        f"See {see}; deploy again when it is corrected.",
     )

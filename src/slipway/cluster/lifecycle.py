@@ -20,6 +20,7 @@ from slipway.cluster.errors import ClusterError
 from slipway.cluster.layout import GATEWAY_NODE_PORT, REGISTRY_NAME, REGISTRY_PORT, Layout, Node, NodePaths, plan
 from slipway.cluster.paths import clusters as clusters_directory
 from slipway.progress import Progress, Step
+from slipway.views.conditions import condition
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 READY_TIMEOUT = 300.0
@@ -281,11 +282,7 @@ def ready_nodes(cluster: Cluster, context: ssl.SSLContext | None = None) -> set[
             items = json.load(response)["items"]
     except (OSError, ValueError):
         return set()
-    return {node["metadata"]["name"] for node in items if _is_ready(node["status"])}
-
-
-def _is_ready(status: dict[str, list[dict[str, str]]]) -> bool:
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions", []))
+    return {node["metadata"]["name"] for node in items if condition(node, "Ready").holds}
 
 
 def _all_ready(cluster: Cluster, context: ssl.SSLContext) -> bool:

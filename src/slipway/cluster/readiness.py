@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slipway.views.conditions import condition
+
 Object = dict[str, Any]
 
 HOPELESS = {"ImagePullBackOff", "InvalidImageName", "CrashLoopBackOff", "CreateContainerConfigError"}
@@ -37,12 +39,8 @@ def ready(found: Object) -> bool:
         replicas = found["spec"].get("replicas", 1)
         counts = {status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")}
         return status.get("observedGeneration", 0) >= found["metadata"]["generation"] and counts == {replicas}
-    return any(
-        condition["type"] == "Programmed"
-        and condition["status"] == "True"
-        and condition.get("observedGeneration", 0) >= found["metadata"]["generation"]
-        for condition in status.get("conditions", [])
-    )
+    programmed = condition(found, "Programmed")
+    return programmed.holds and programmed.generation >= found["metadata"]["generation"]
 
 
 def hopeless(objects: Iterable[Object]) -> str:

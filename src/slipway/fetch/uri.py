@@ -47,8 +47,7 @@ def read_uri(text: str) -> Uri:
     if not separator or scheme not in SCHEMES:
         raise FetchError(_short(text), *_unknown(scheme if separator else ""))
     # Keys of object stores may hold '?' and '#'; only the web has queries.
-    query = urlsplit(text).query if scheme == "https" else ""
-    bare = rest.partition("#")[0].partition("?")[0] if scheme == "https" else rest
+    bare, _, query = rest.partition("#")[0].partition("?") if scheme == "https" else (rest, "", "")
     host, _, path = bare.partition("/")
     shown = f"{scheme}://{host.rpartition('@')[2]}/{path}"
     if "@" in host:
@@ -61,7 +60,18 @@ def read_uri(text: str) -> Uri:
         or _lacks(scheme, path)
     ):
         raise FetchError(_short(shown), "that is not a complete URI", f"write it as {FORMS[scheme]}")
+    if scheme in {"https", "oci"} and not _is_place(host):
+        why = f"{host!r} is no host, or has no port that exists"
+        raise FetchError(_short(shown), why, "write HOST or HOST:PORT, with a port from 1 to 65535, in spec.model.uri")
     return Uri(scheme, host, path, query, shown)
+
+
+def _is_place(host: str) -> bool:
+    """Whether it can be connected to. A port that is too high would be taken for another one on the way."""
+    try:
+        return urlsplit(f"//{host}").port != 0
+    except ValueError:
+        return False
 
 
 def _lacks(scheme: str, path: str) -> bool:

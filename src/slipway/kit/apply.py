@@ -21,7 +21,7 @@ NO_OBJECTS = "1"
 """A version that no object has: etcd counts from one, and the first write is the second."""
 
 StoreLookup = Callable[[str, str], Store]
-"""The store of an `apiVersion` and `kind`: `Manager.find_store`."""
+"""The store of an `apiVersion` and `kind`: `Manager.find_store`, or one that knows narrower stores."""
 
 
 class OwnedByAnother(TerminalError):  # noqa: N818  # a finding, to be told in a condition

@@ -79,7 +79,7 @@ class _Pending:
 class Controller:
     """Reconciles the objects of `kind` with `workers` workers. `name` is its label in metrics and logs.
 
-    Kinds stand for the manager's first store of that kind; give a store where there are several.
+    A kind stands for the manager's store of all its objects; give a store that is narrower itself.
     """
 
     def __init__(

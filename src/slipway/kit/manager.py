@@ -45,7 +45,7 @@ class Manager:
         self._host = host
         self._lease = lease
         self._namespace = namespace
-        self._stores: dict[tuple[Kind, str | None, str | None], Store] = {}
+        self._stores: dict[tuple[str, str, str | None, str | None], Store] = {}  # by kind, namespace and selector
         self._controllers: list[Controller] = []
         self._reflectors: list[Reflector] = []
         self._stopping = asyncio.Event()
@@ -60,16 +60,14 @@ class Manager:
         labels: str | None = None,
         optional: bool = False,
     ) -> Store:
-        """The store of a kind, made when there is none; controllers and `find_store` take the first one of a kind.
+        """The store of a kind in a namespace with a selector, made when there is none.
 
         `projection` is what is kept of each object, by default all but `managedFields`. `labels` is a selector. An
         `optional` kind may be missing from the API server: the store is empty, and `available` False, until it comes.
         RuntimeError after `run`, ValueError when the store is there with another projection.
         """
-        plain = projection is None and namespace is None and labels is None and not optional
-        if plain and (known := self._first(kind.api_version, kind.kind)):
-            return known
-        place = (kind, namespace or self._namespace, labels)
+        scope = namespace or self._namespace
+        place = (kind.api_version, kind.kind, scope, labels)
         if place in self._stores:
             return _same(self._stores[place], projection)
         if self._started:
@@ -77,7 +75,7 @@ class Manager:
         store = Store(
             kind,
             projection=projection,
-            namespace=place[1] if kind.namespaced else None,
+            namespace=scope if kind.namespaced else None,
             labels=labels,
             optional=optional,
         )
@@ -85,8 +83,8 @@ class Manager:
         return store
 
     def find_store(self, api_version: str, kind: str) -> Store:
-        """The first store of a kind, by the names in its objects. LookupError when there is none."""
-        store = self._first(api_version, kind)
+        """What `store` gives for a kind alone, by the names in its objects. LookupError when there is none."""
+        store = self._stores.get((api_version, kind, self._namespace, None))
         if store is None:
             raise LookupError(f"The manager has no store of {kind} ({api_version}).")
         return store
@@ -144,12 +142,6 @@ class Manager:
 
     async def _control(self, may_write: Callable[[], bool]) -> None:
         await until_first(self._stopping.wait(), *(controller.run(may_write) for controller in self._controllers))
-
-    def _first(self, api_version: str, kind: str) -> Store | None:
-        names = (api_version, kind)
-        return next(
-            (store for store in self._stores.values() if (store.kind.api_version, store.kind.kind) == names), None
-        )
 
     @asynccontextmanager
     async def _health_port(self) -> AsyncIterator[None]:

@@ -50,12 +50,6 @@ def set_condition(  # noqa: PLR0917  # a condition has that many fields
     return result if found else [*result, condition]
 
 
-def get_condition(manifest: Manifest, type: str) -> Manifest | None:  # noqa: A002  # the field's name
-    """The condition of this type in an object's status, or None."""
-    conditions = (manifest.get("status") or {}).get("conditions") or ()
-    return next((condition for condition in conditions if condition.get("type") == type), None)
-
-
 async def write_status(
     client: Client, kind: Kind, manifest: Manifest, status: Manifest, *, manager: str = "slipway"
 ) -> bool:

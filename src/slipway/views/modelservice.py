@@ -9,7 +9,7 @@ from typing import Any, Literal
 from slipway.api.reasons import CONDITION_TYPES, NEEDS_A_PERSON, PROGRESSING, READY, ROLLOUT_COMPLETE
 from slipway.views.ages import age
 from slipway.views.conditions import ConditionView, condition
-from slipway.views.pods import PodView, pod_view
+from slipway.views.pods import PodView, has_run, pod_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,26 @@ def why(ms: dict[str, Any]) -> str:
             f"Serves, but revision {ms.get('status', {}).get('revision', '')} does not start: {_sentence(progressing)}"
         )
     return _sentence(ready)
+
+
+def next_step(ms: dict[str, Any], pods: list[dict[str, Any]]) -> str:
+    """What is most likely wanted now. Where no failed replica has run there are no logs to send anybody to."""
+    name = ms["metadata"]["name"]
+    match outcome(ms):
+        case "ready":
+            return f"slipway predict {name}"
+        case "waiting":
+            return f"slipway describe {name} -w: it is still at work" if pods else "slipway status"
+    if has_last_words(pods):
+        return f"slipway logs {name}"
+    if condition(ms, READY).holds:
+        return f"correct what it says and deploy it again, or go back: slipway rollout undo {name}"
+    return f"correct what it says, then slipway deploy {name} PATH|URI, or -f FILE"
+
+
+def has_last_words(pods: list[dict[str, Any]]) -> bool:
+    """Whether a replica that is not ready has run, so that its logs may say why."""
+    return any(has_run(pod) for pod in pods if not condition(pod, "Ready").holds)
 
 
 def describe(

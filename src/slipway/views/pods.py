@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from slipway.api.names import FETCH_CONTAINER, LABEL_REVISION
+from slipway.api.names import FETCH_CONTAINER, LABEL_REVISION, MODEL_CONTAINER
 from slipway.api.reasons import FETCH_FAILED
 from slipway.views.conditions import condition
 
 _STARTING: Final = ("ContainerCreating", "PodInitializing")
+_NEVER_RAN: Final = ("StartError", "ContainerCannotRun")
 _OOM: Final = "OOMKilled"
 _LAST_LINE_MOST: Final = 300
 
@@ -87,6 +88,16 @@ def worst(pods: list[PodView]) -> PodView | None:
     present = [pod for pod in pods if not pod.over] or pods
     troubled = [pod for pod in present if pod.reason]
     return max(troubled, key=lambda pod: (pod.exit_code is not None, pod.restarts, pod.name), default=None)
+
+
+def has_run(pod: dict[str, Any]) -> bool:
+    """Whether the server in it has ever run: without that there are no logs."""
+    for container in pod.get("status", {}).get("containerStatuses") or []:
+        if container.get("name") == MODEL_CONTAINER:
+            states = [container.get("state") or {}, container.get("lastState") or {}]
+            ends = [state["terminated"] for state in states if "terminated" in state]
+            return "running" in states[0] or any(end.get("reason") not in _NEVER_RAN for end in ends)
+    return False
 
 
 def _doing(status: dict[str, Any], *, ready: bool) -> str:

@@ -346,6 +346,9 @@ MODEL_SERVICE: list[Wrong] = [
     Wrong("spec.model.uri", "pvc://claim/a/../b", f"'pvc://claim/a/../b' {NOT_KNOWN}"),
     Wrong("spec.model.uri", "oci://r/m@sha256:abc", f"'oci://r/m@sha256:abc' {NOT_KNOWN}"),
     Wrong("spec.model.uri", "oci://r/m:1\n", f"'oci://r/m:1\\n' {NOT_KNOWN}"),
+    Wrong("spec.model.uri", "oci://h:99999x/m", f"'oci://h:99999x/m' {NOT_KNOWN}"),
+    Wrong("spec.model.uri", "oci://h:99999/m", "has the port 99999; ports go from 1 to 65535", server=TAKEN),
+    Wrong("spec.model.uri", "https://h:0/m.onnx", "has the port 0; ports go from 1 to 65535", server=TAKEN),
     Wrong(
         "spec.model.uri",
         "oci://r/" + "m" * 1024,
@@ -584,8 +587,13 @@ MODEL_SERVICE: list[Wrong] = [
     Wrong(
         "spec.server.podTemplate.volumeMounts[0].mountPath",
         "/tmp",  # noqa: S108  # of the pod
-        "volumeMounts mounts /tmp, which Slipway does; choose another directory",
-        at="spec.server.podTemplate",
+        "'/tmp' is a directory of Slipway's own; choose another directory",
+        server=TAKEN,
+    ),
+    Wrong(
+        "spec.server.podTemplate.volumeMounts[0].mountPath",
+        "/models/iris",
+        "'/models/iris' is a directory of Slipway's own; choose another directory",
         server=TAKEN,
     ),
     Wrong(

@@ -19,12 +19,19 @@ def test_no_clusters(slipway):
     result = slipway("cluster", "list")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "slipway up" in result.stderr
-    assert json.loads(slipway("cluster", "list", "-o", "json").stdout) == []
+    assert json.loads(slipway("cluster", "list", "-o", "json").stdout)["items"] == []
 
 
 def test_list(slipway, dev):
     assert slipway("cluster", "list").stdout.splitlines()[1].split()[:3] == ["dev", "Stopped", "1"]
-    assert slipway("cluster", "list", "-o", "name").stdout == "dev\n"
+    found = json.loads(slipway("cluster", "list", "-o", "json").stdout)
+    assert (found["apiVersion"], found["kind"]) == ("cli.slipway.dev/v1", "ClusterList")
+    assert [(item["name"], item["state"]) for item in found["items"]] == [("dev", "Stopped")]
+
+
+@pytest.mark.parametrize("command", [["list"], ["status", "dev"]])
+def test_names_of_clusters(slipway, dev, command):
+    assert slipway("cluster", *command, "-o", "name").stdout == "cluster/dev\n"
 
 
 @pytest.mark.parametrize("command", ["status", "start", "stop", "delete", "kubeconfig", "logs"])
@@ -49,6 +56,8 @@ def test_status_of_a_stopped_cluster(slipway, dev):
     result = slipway("cluster", "status", "dev")
     assert result.exit_code == 1
     assert "NetworkPolicy is not enforced" in result.stdout
+    found = json.loads(slipway("cluster", "status", "dev", "-o", "json").stdout)
+    assert (found["apiVersion"], found["kind"], found["name"]) == ("cli.slipway.dev/v1", "Cluster", "dev")
     result = slipway("status")
     assert result.exit_code == 1
     assert "Start it: slipway cluster start dev" in result.stdout

@@ -181,10 +181,51 @@ def test_logs_of_a_crashed_replica_begin_with_its_last_words(slipway, iris):
     assert len(slipway("logs", "iris", "--previous").stdout.splitlines()) == 2
 
 
-def test_logs_of_a_replica_that_has_none(slipway, iris):
+def never_run(iris):
+    """No container of it has run, and it is known why."""
+    said = 'Back-off pulling image "registry.local/nope"'
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": said}}
+    unpulled = pod()
+    unpulled["status"]["containerStatuses"][0] |= {"ready": False, "state": waiting}
+    iris.on("GET", PODS, 200, items(unpulled))
+    failed = service(ready=False, reason="ImagePullBackOff", message=said, progressing="ImagePullBackOff")
+    iris.on("GET", f"{SERVICES}/iris", 200, failed)
+    return said
+
+
+def test_logs_of_a_replica_that_never_ran_say_why_and_what_to_do(slipway, iris):
+    said = never_run(iris)
     result = slipway("logs", "iris")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "iris has no logs" in result.stderr
+    why = f"0 of 1 ready, others ImagePullBackOff; ImagePullBackOff: {said}."
+    assert result.stderr.splitlines() == [
+        f"iris has no logs, as no container of it has run: {why}",
+        "Next: correct what it says, then slipway deploy iris PATH|URI, or -f FILE",
+    ]
+    assert slipway("describe", "iris").stdout.splitlines()[-1] == result.stderr.splitlines()[-1]
+
+
+def test_what_never_ran_is_not_looked_up_in_logs(slipway, iris):
+    never_run(iris)
+    iris.on("PATCH", f"{SERVICES}/iris", 200, service())
+    assert "slipway logs" not in slipway("deploy", "iris", MODEL).stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ([], "iris has written nothing that can be read. What comes from now on: slipway logs iris -f"),
+        (["--previous"], "iris has no logs of earlier containers. Those of the present ones: slipway logs iris"),
+    ],
+)
+def test_logs_of_a_replica_that_has_none(slipway, iris, option, says):
+    silent = pod()
+    silent["status"]["containerStatuses"][0]["state"] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    iris.on("GET", PODS, 200, items(silent))
+    iris.on("GET", f"{PODS}/iris-abc/log", 200, b"")
+    result = slipway("logs", "iris", *option)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.splitlines() == [says]
 
 
 def test_deploy_tries_first_and_applies_then(slipway, iris):

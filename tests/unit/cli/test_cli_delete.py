@@ -88,6 +88,14 @@ def test_programs_get_the_objects_that_were_deleted(slipway, three):
     assert left(three) == {"other"}
 
 
+@pytest.mark.parametrize("out", ["table", "wide"])
+def test_people_are_told_what_went_and_programs_nothing(slipway, three, out):
+    result = slipway("delete", "iris", "rose", "-o", out)
+    assert result.stdout == ""
+    assert "Deleted rose." in result.stderr
+    assert left(three) == {"other"}
+
+
 def test_the_first_interrupt_ends_the_question(three):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "slipway", "delete", "iris", "rose"]

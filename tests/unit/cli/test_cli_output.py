@@ -91,3 +91,22 @@ def test_a_bug_is_named_as_one_and_debug_shows_where(capsys):
 def test_long_errors_are_cut_to_five_lines(capsys):
     errors.present(client.InvalidInputError("1\n2\n3\n4\n5\n6", "hint"), debug=False)
     assert len(capsys.readouterr().err.splitlines()) == 5
+
+
+NAMELESS = [["status"], ["status", "-w"], ["version", "--client"], ["config", "view"], ["rollout", "diff", "iris"]]
+
+
+@pytest.mark.parametrize("command", NAMELESS, ids=" ".join)
+def test_what_shows_no_object_prints_no_name(slipway, command):
+    result = slipway(*command, "-o", "name")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        "slipway: -o name prints the names of objects, and there is no object here.",
+        "Say -o table, json or yaml.",
+    ]
+
+
+def test_a_default_of_names_is_for_commands_that_have_them(slipway, monkeypatch):
+    monkeypatch.setenv("SLIPWAY_OUTPUT", "name")
+    assert slipway("version", "--client").stdout == "client:  0.1.0\n"
+    assert slipway("config", "view").stdout.splitlines()[1].split() == ["output", "name", "$SLIPWAY_OUTPUT"]

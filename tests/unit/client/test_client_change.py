@@ -59,11 +59,13 @@ def test_deploying_over_nothing_is_what_was_said():
     ("uri", "kept"),
     [
         ("s3://bucket/iris/2", {"secretRef": {"name": "s"}, "fetchTimeout": "1h"}),
-        ("s3://another/iris/2", {}),
-        ("https://bucket/iris", {}),
+        ("s3://another/iris/2", {"fetchTimeout": "1h"}),
+        ("https://bucket/iris", {"fetchTimeout": "1h"}),
+        ("oci://bucket/iris", {}),
+        ("pvc://bucket/iris", {}),
     ],
 )
-def test_deploying_another_model_keeps_how_it_is_fetched_from_the_same_place(uri, kept):
+def test_deploying_another_model_keeps_how_long_fetching_may_take_and_the_secret_of_the_same_place(uri, kept):
     model = {"uri": "s3://bucket/iris/1", "secretRef": {"name": "s"}, "fetchTimeout": "1h", "checksum": "sha256:0"}
     manifest = {"metadata": {"name": "iris"}, "spec": {"model": {"uri": uri}}}
     applied = {"f:model": {f"f:{key}": {} for key in model}}

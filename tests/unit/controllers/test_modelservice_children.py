@@ -186,7 +186,7 @@ def test_what_was_decided_for_a_revision_is_kept() -> None:
     spec = CASES["smallest"]
     first = children(spec, known=Known(digest=DIGEST))
     record = read_revision(next(child for child in first if child["kind"] == "ControllerRevision"))
-    later = Known(revisions=(record,), digest="sha256:" + "f" * 64, load_seconds=900)
+    later = Known(revisions=(record,), before=record, digest="sha256:" + "f" * 64, load_seconds=900)
     assert children(spec, known=later) == first
 
 

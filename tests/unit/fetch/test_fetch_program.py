@@ -130,6 +130,10 @@ def test_the_checksum_is_what_coreutils_say(tmp_path: Path, capsys: pytest.Captu
         ("https://user:s3cret@h/x", "https://h/x cannot be fetched: it holds a user name or password"),
         ("https://h/x\n", "not a complete URI"),
         ("ftp://user:s3cret@h/x?sig=s3cret", "ftp"),
+        ("oci://h:99999x/m", "oci://h:99999x/m cannot be fetched: 'h:99999x' is no host, or has no port that exists"),
+        ("oci://h:99999/m", "write HOST or HOST:PORT, with a port from 1 to 65535, in spec.model.uri"),
+        ("https://h:0/m", "'h:0' is no host"),
+        ("https://[h/m", "'[h' is no host"),
     ],
 )
 def test_a_uri_that_is_not_fetched_says_why(uri: str, why: str) -> None:
@@ -137,6 +141,11 @@ def test_a_uri_that_is_not_fetched_says_why(uri: str, why: str) -> None:
         read_uri(uri)
     assert why in failed.value.sentence
     assert "s3cret" not in failed.value.sentence
+
+
+@pytest.mark.parametrize("uri", ["oci://h/m", "oci://h:5000/m", "https://[::1]:65535/m"])
+def test_a_host_may_have_a_port(uri: str) -> None:
+    assert read_uri(uri).whole == uri
 
 
 @given(st.sampled_from(SCHEMES), st.text(max_size=30), st.text(max_size=30))

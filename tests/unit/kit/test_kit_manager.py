@@ -163,3 +163,14 @@ async def test_stores_are_shared_unless_they_differ():
     async with running(manager):
         with pytest.raises(RuntimeError, match="store of services has to be there before"):
             manager.store(SERVICE)
+
+
+def test_which_store_is_meant_does_not_depend_on_which_was_first():
+    manager = Manager(ApiServer())
+    ours = manager.store(POD, labels="a=b")
+    with pytest.raises(LookupError, match="no store of Pod"):
+        manager.find_store("v1", "Pod")
+    every = manager.store(POD)
+    assert every is not ours
+    assert manager.find_store("v1", "Pod") is every
+    assert manager.store(POD, labels="a=b") is ours

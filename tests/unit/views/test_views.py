@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from slipway.api.reasons import CONDITION_TYPES
 from slipway.views.ages import age
 from slipway.views.conditions import condition
-from slipway.views.modelservice import describe, outcome, row, why
-from slipway.views.pods import PodView, pod_view, worst
+from slipway.views.modelservice import describe, next_step, outcome, row, why
+from slipway.views.pods import PodView, has_run, pod_view, worst
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -207,6 +207,55 @@ def test_outcome(manifest: dict[str, Any], result: str) -> None:
 )
 def test_why(manifest: dict[str, Any], sentence: str) -> None:
     assert why(manifest) == sentence
+
+
+NO_IMAGE = ("Progressing", "False", "ImagePullBackOff", PULL)
+NOT_SERVING = ("Ready", "False", "ImagePullBackOff", PULL)
+UNPULLED = pod(container(waiting("ImagePullBackOff", PULL)), phase="Pending")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "pods", "step"),
+    [
+        (service(SERVING, COMPLETE), [], "slipway predict iris"),
+        (service(SERVING, CRASH), [pod(container(BACK_OFF, last=ended(1), restarts=1))], "slipway logs iris"),
+        (
+            service(NOT_SERVING, NO_IMAGE),
+            [UNPULLED],
+            "correct what it says, then slipway deploy iris PATH|URI, or -f FILE",
+        ),
+        (
+            service(SERVING, NO_IMAGE),
+            [pod(container({"running": {}}), ready=True), UNPULLED],
+            "correct what it says and deploy it again, or go back: slipway rollout undo iris",
+        ),
+        (
+            service(("Ready", "False", "InvalidSpec", ""), ("Progressing", "False", "InvalidSpec", "")),
+            [],
+            "correct what it says, then slipway deploy iris PATH|URI, or -f FILE",
+        ),
+        (service(), [UNPULLED], "slipway describe iris -w: it is still at work"),
+        (service(), [], "slipway status"),
+    ],
+)
+def test_what_to_do_next(manifest: dict[str, Any], pods: list[dict[str, Any]], step: str) -> None:
+    assert next_step(manifest, pods) == step
+
+
+@pytest.mark.parametrize(
+    ("manifest", "ran"),
+    [
+        (pod(), False),
+        (UNPULLED, False),
+        (pod(container({"running": {}})), True),
+        (pod(container(BACK_OFF, last=ended(1))), True),
+        (pod(container(waiting("RunContainerError"), last=ended(128, "StartError"))), False),
+        (pod(container({"running": {}}) | {"name": "sidecar"}), False),
+        (pod(initContainerStatuses=[FETCH]), False),
+    ],
+)
+def test_only_a_server_that_has_run_has_logs(manifest: dict[str, Any], ran: bool) -> None:
+    assert has_run(manifest) is ran
 
 
 def test_row() -> None:

@@ -62,11 +62,11 @@ def create(
 def list_(out: Output) -> None:
     """List the clusters of this machine."""
     rows = [_summary(cluster) for cluster in lifecycle.clusters()]
-    if out in {Format.JSON, Format.YAML}:
-        output.document(rows, out)
+    if out.structured:
+        output.document({"apiVersion": output.API_VERSION, "kind": "ClusterList", "items": rows}, out)
     elif out is Format.NAME:
         for row in rows:
-            output.line(row["name"])
+            output.line(f"cluster/{row['name']}")
     elif rows:
         fields = ("name", "state", "nodes", "api", "context")
         output.table([field.upper() for field in fields], [[row[field] for field in fields] for row in rows])
@@ -89,8 +89,10 @@ def status(name: ClusterName, out: Output) -> None:
     """Show a cluster's nodes and components. Exit code 1 when something is not running."""
     find(name)
     facts = lifecycle.status(name)
-    if out in {Format.JSON, Format.YAML}:
-        output.document(as_document(facts), out)
+    if out.structured:
+        output.document({"apiVersion": output.API_VERSION, "kind": "Cluster", **as_document(facts)}, out)
+    elif out is Format.NAME:
+        output.line(f"cluster/{name}")
     else:
         show(facts)
     if not healthy(facts):

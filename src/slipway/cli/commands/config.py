@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from slipway.cli import output
-from slipway.cli.options import Format, Output
+from slipway.cli.options import NamelessOutput
 from slipway.cli.terminal import say
 from slipway.client import settings
 from slipway.client.errors import NotFoundError
@@ -30,13 +30,10 @@ Key = Annotated[
 
 
 @app.command()
-def view(out: Output) -> None:
+def view(out: NamelessOutput) -> None:
     """Show what is set, and where: in the file, or in the environment."""
     found = settings.settings()
-    if out is Format.NAME:
-        for setting in found:
-            output.line(setting.key)
-    elif out.structured:
+    if out.structured:
         items = [{"key": setting.key, "value": setting.value, "source": setting.source} for setting in found]
         document = {"apiVersion": output.API_VERSION, "kind": "Config", "file": str(settings.path()), "settings": items}
         output.document(document, out)

@@ -87,7 +87,7 @@ def _print(found: list[Manifest], out: Format) -> None:
     """For programs: the objects as they were."""
     if out in (Format.JSON, Format.YAML):
         output.document(output.object_list(MODEL_SERVICE.api_version, f"{MODEL_SERVICE.kind}List", found), out)
-    elif out is not Format.TABLE:
+    elif out is Format.NAME:
         for name in _names(found):
             output.line(f"modelservice/{name}")
 

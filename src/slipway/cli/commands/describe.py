@@ -71,16 +71,4 @@ def _print(snapshot: Snapshot) -> None:
             output.table(section.header, section.rows, indent=2)
         else:
             output.pairs({row[0]: row[1] for row in section.rows}, indent=2)
-    output.line(f"Next: {_next(snapshot)}")
-
-
-def _next(snapshot: Snapshot) -> str:
-    """The command that is most likely wanted now."""
-    name = snapshot.service["metadata"]["name"]
-    match modelservice.outcome(snapshot.service):
-        case "ready":
-            return f"slipway predict {name}"
-        case "failed":
-            return f"slipway logs {name}"
-        case _:
-            return f"slipway describe {name} -w: it is still at work" if snapshot.pods else "slipway status"
+    output.line(f"Next: {modelservice.next_step(snapshot.service, snapshot.pods)}")

@@ -13,7 +13,7 @@ from slipway.cli import output
 from slipway.cli.commands import cluster as local
 from slipway.cli.commands.list import facts as service_facts
 from slipway.cli.listing import table
-from slipway.cli.options import ContextName, Format, KubeconfigFile, Output, Watch
+from slipway.cli.options import ContextName, Format, KubeconfigFile, NamelessOutput, Watch
 from slipway.cli.session import connected, run
 from slipway.client.platform import PlatformState, platform_state
 from slipway.client.target import Target, Where, resolve
@@ -26,7 +26,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def status(
     *,
     watching: Watch = False,
-    out: Output,
+    out: NamelessOutput,
     context: ContextName = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
@@ -40,9 +40,7 @@ def status(
         run(_watch(target, out))
         return
     state = None if facts and not facts.running else run(_read(target))
-    if out is Format.NAME:
-        output.line(target.context)
-    elif out.structured:
+    if out.structured:
         output.document(_document(target, facts, state), out)
     else:
         _print(target, facts, state)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from slipway.cli import output
-from slipway.cli.options import ContextName, Format, KubeconfigFile, Output
+from slipway.cli.options import ContextName, KubeconfigFile, NamelessOutput
 from slipway.cli.session import connected, run
 from slipway.cli.terminal import say
 from slipway.cli.version import version
@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def show(
     *,
     client: Annotated[bool, typer.Option("--client", help="Only of the command: no cluster is asked.")] = False,
-    out: Output,
+    out: NamelessOutput,
     context: ContextName = None,
     kubeconfig: KubeconfigFile = None,
 ) -> None:
@@ -35,8 +35,6 @@ def show(
             failure = error
     if out.structured:
         output.document({"apiVersion": output.API_VERSION, "kind": "Version", **found}, out)
-    elif out is Format.NAME:
-        output.line(found["client"])
     else:
         output.pairs(found)
     if failure:

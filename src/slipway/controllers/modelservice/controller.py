@@ -125,8 +125,8 @@ class ModelServiceReconciler:
         """What the decision needs besides the spec. A registry is asked only for a revision that is not there yet."""
         before = recall(observed.revisions, inputs_of(spec, observed.restarted_at))
         namespace = observed.service["metadata"]["namespace"]
-        digest = before.digest if before else await self._resolver.digest(namespace, spec.model)
-        return Known(observed.revisions, digest, observed.load_seconds, observed.content, observed.restarted_at)
+        digest = None if before else await self._resolver.digest(namespace, spec.model)
+        return Known(observed.revisions, before, digest, observed.load_seconds, observed.content, observed.restarted_at)
 
     async def _make(self, observed: Observed, decision: Decision, children: list[Manifest]) -> _Made:
         try:
@@ -191,7 +191,7 @@ def add_controller(manager: Manager, settings: Settings, *, resolver: Resolver |
     reconciler = ModelServiceReconciler(
         manager.client,
         stores,
-        Applier(manager.client, manager.find_store),
+        Applier(manager.client, stores.of_child),
         EventRecorder(manager.client, "slipway-operator"),
         settings,
         resolver=resolver,

@@ -11,7 +11,7 @@ from slipway.kit.compare import without_nulls
 from slipway.policies.disruption import needs_disruption_budget
 from slipway.policies.model_source import ModelSource, plan_source
 from slipway.policies.resources import effective_resources
-from slipway.policies.revisions import Inputs, Revision, recall
+from slipway.policies.revisions import Inputs, Revision
 from slipway.policies.rollout import grace_seconds
 from slipway.policies.routing import IngressPlan, RoutePlan, plan_ingress, plan_route
 from slipway.policies.scaling import ScalingPlan, plan_scaling
@@ -22,12 +22,14 @@ from slipway.policies.startup import Budget, startup_budget, startup_seconds
 class Known:
     """What is known besides the spec.
 
-    `revisions` are those there have been, `digest` is what the model's tag means now, `load_seconds` what the last
-    revision took to load, `content` a hash of the ConfigMaps and Secrets that the server reads, `restarted_at` when
-    somebody last asked for a restart.
+    `revisions` are those there have been, and `before` is the one of them that was made from the same inputs: what was
+    decided for it stands. `digest` is what the model's tag means now, asked for only where there is no such revision,
+    `load_seconds` what the last revision took to load, `content` a hash of the ConfigMaps and Secrets that the server
+    reads, `restarted_at` when somebody last asked for a restart.
     """
 
     revisions: Sequence[Revision] = ()
+    before: Revision | None = None
     digest: str | None = None
     load_seconds: int | None = None
     content: str = ""
@@ -85,7 +87,7 @@ def decide(
     known = known or Known()
     scaling = plan_scaling(spec.scaling)
     inputs = inputs_of(spec, known.restarted_at)
-    before = recall(known.revisions, inputs)
+    before = known.before
     digest = before.digest if before else known.digest
     seconds = startup_seconds(spec.server.probes.startup.timeout, known.load_seconds)
     if before and before.startup_seconds:

@@ -72,6 +72,10 @@ class Stores:
         """The store of HTTPRoutes; its `available` says whether the cluster has a Gateway API."""
         return self.children[HTTP_ROUTE.kind]
 
+    def of_child(self, _api_version: str, kind: str) -> Store:
+        """The store of a kind of children, each of which has one version; not that of what servers read."""
+        return self.children[kind]
+
 
 def make_stores(manager: Manager) -> Stores:
     """The stores, kept by the manager."""

@@ -7,7 +7,7 @@ import json
 from typing import Any, Final
 
 from slipway.api.duration import parse_duration
-from slipway.api.names import ANNOTATION_CONTENT, ANNOTATION_RESTARTED_AT, LABEL_REVISION
+from slipway.api.names import ANNOTATION_CONTENT, ANNOTATION_RESTARTED_AT, LABEL_REVISION, MODEL_CONTAINER
 from slipway.api.server import EnvVar
 from slipway.controllers.modelservice.children.common import child, labels, selector
 from slipway.controllers.modelservice.children.storage import (
@@ -24,7 +24,6 @@ from slipway.policies.model_source import FetchedModel, ImageModel
 from slipway.policies.rollout import PRE_STOP_SECONDS, SETTLE_SECONDS
 from slipway.policies.scaling import FixedReplicas
 
-CONTAINER: Final = "model"
 _PORT: Final = 8080
 _AFTER_STARTUP: Final = 60  # seconds: the kubelet gives up first, as its reason says more
 
@@ -130,7 +129,7 @@ def _container(decision: Decision) -> dict[str, Any]:
     server = decision.spec.server
     probes, startup = server.probes, decision.startup
     container: dict[str, Any] = {
-        "name": CONTAINER,
+        "name": MODEL_CONTAINER,
         "image": decision.image,
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": "http", "containerPort": _PORT, "protocol": "TCP"}],

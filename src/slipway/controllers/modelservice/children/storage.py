@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from slipway.api.names import FETCH_CONTAINER
-from slipway.api.server import FILES_PATH
+from slipway.api.server import FILES_PATH, MODELS_PATH
 from slipway.controllers.modelservice.children.configmap import files_name
 from slipway.controllers.modelservice.decide import Decision
 from slipway.policies.model_source import ClaimModel, FetchedModel, ImageModel
@@ -27,7 +27,7 @@ _FETCH_RESOURCES: Final[dict[str, Any]] = {
 
 def model_path(decision: Decision) -> str:
     """Where the server finds the model."""
-    return f"/models/{decision.name}"
+    return f"{MODELS_PATH}/{decision.name}"
 
 
 def volumes(decision: Decision) -> list[dict[str, Any]]:
