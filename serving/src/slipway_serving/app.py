@@ -11,6 +11,7 @@ from slipway_serving.apis.plain import PlainApi
 from slipway_serving.apis.routing import Api, Route, Router
 from slipway_serving.apis.v2 import V2Api
 from slipway_serving.errors import ModelFailedError, RequestError, UnavailableError
+from slipway_serving.http.encoding import CONTENT_ENCODING, SMALLEST, decoded, encoded
 from slipway_serving.http.messages import Pending, Request, Response, error_response, json_response
 from slipway_serving.metrics import CONTENT_TYPE, Metrics
 from slipway_serving.repository import Repository
@@ -21,12 +22,14 @@ log = logging.getLogger("slipway_serving")
 class App:
     """Serves a repository of models.
 
-    `draining` makes readiness fail; requests are still answered.
+    `draining` makes readiness fail; requests are still answered. `max_body` is how many bytes a compressed body may have
+    once it is decompressed.
     """
 
-    def __init__(self, repository: Repository, metrics: Metrics) -> None:
+    def __init__(self, repository: Repository, metrics: Metrics, *, max_body: int = 64 << 20) -> None:
         self.repository = repository
         self.draining = False
+        self._max_body = max_body
         self._metrics = metrics
         self._router = Router(lambda: repository.generation)
         apis: tuple[Api, ...] = (self, V2Api(repository, lambda: self.draining), PlainApi(repository))
@@ -41,6 +44,33 @@ class App:
 
     def handle(self, request: Request) -> Response | Pending:
         """Answers at once, or says what the answer waits for. Never raises."""
+        if CONTENT_ENCODING in request.headers:
+            return Pending(asyncio.get_running_loop().create_task(self._decoded(request)), asyncio.Future.result)
+        answer = self._answer(request)
+        if isinstance(answer, Response) and len(answer.body) > SMALLEST:
+            return encoded(request, answer)
+        return answer
+
+    def finish(self, request: Request, pending: Pending) -> Response:
+        """The answer, now that what it waited for is done. Never raises."""
+        response = _finish(request, pending)
+        return encoded(request, response) if len(response.body) > SMALLEST else response
+
+    async def _decoded(self, request: Request) -> Response:
+        """Answers a request whose body is compressed."""
+        await decoded(request, self._max_body)
+        answer = self._answer(request)
+        if isinstance(answer, Response):
+            return answer
+        try:
+            await asyncio.wait((answer.future,))
+        except asyncio.CancelledError:
+            answer.future.add_done_callback(lambda _: _finish(request, answer))  # it is counted all the same
+            answer.future.cancel()
+            raise
+        return _finish(request, answer)
+
+    def _answer(self, request: Request) -> Response | Pending:
         try:
             answer = self._router.route(request).answer(request)
         except Exception as error:  # noqa: BLE001  # every one becomes an answer
@@ -48,15 +78,6 @@ class App:
         if isinstance(answer, Response | Pending):
             return answer
         return Pending(asyncio.get_running_loop().create_task(answer), asyncio.Future.result)
-
-    def finish(self, request: Request, pending: Pending) -> Response:
-        """The answer, now that what it waited for is done. Never raises."""
-        try:
-            return pending.finish(pending.future)
-        except asyncio.CancelledError:
-            return error_response(UnavailableError("the request was cancelled"))
-        except Exception as error:  # noqa: BLE001  # every one becomes an answer
-            return _failure(request, error)
 
     def refuse(self, _request: Request, error: RequestError) -> Response:
         """The answer to what could not be read."""
@@ -70,6 +91,15 @@ class App:
 
     def _scrape(self, _request: Request) -> Response:
         return Response(self._metrics.render(), content_type=CONTENT_TYPE)
+
+
+def _finish(request: Request, pending: Pending) -> Response:
+    try:
+        return pending.finish(pending.future)
+    except asyncio.CancelledError:
+        return error_response(UnavailableError("the request was cancelled"))
+    except Exception as error:  # noqa: BLE001  # every one becomes an answer
+        return _failure(request, error)
 
 
 def _failure(request: Request, error: Exception) -> Response:
