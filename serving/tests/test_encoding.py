@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import tracemalloc
 import zlib
@@ -131,10 +132,8 @@ def test_members_of_a_gzip_body_are_joined(parts):
 
 @given(body=st.binary(min_size=1), encoding=st.sampled_from([b"gzip", b"deflate"]))
 def test_arbitrary_bytes_are_refused_or_read(body, encoding):
-    try:
+    with contextlib.suppress(InvalidInputError):
         decompress(body, encoding, 1 << 20)
-    except InvalidInputError:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable
 
 from slipway_serving import __version__
+from slipway_serving.apis.openai import OpenAiApi
 from slipway_serving.apis.plain import PlainApi
 from slipway_serving.apis.routing import Api, Route, Router
+from slipway_serving.apis.v1 import V1Api
 from slipway_serving.apis.v2 import V2Api
 from slipway_serving.errors import ModelFailedError, RequestError, UnavailableError
 from slipway_serving.http.encoding import CONTENT_ENCODING, SMALLEST, decoded, encoded
-from slipway_serving.http.messages import Pending, Request, Response, error_response, json_response
+from slipway_serving.http.messages import Pending, Request, Response, discard, error_response, json_response
 from slipway_serving.metrics import CONTENT_TYPE, Metrics
 from slipway_serving.repository import Repository
 
@@ -22,7 +24,7 @@ log = logging.getLogger("slipway_serving")
 class App:
     """Serves a repository of models.
 
-    `draining` makes readiness fail; requests are still answered. `max_body` is how many bytes a compressed body may have
+    `draining` makes readiness fail; requests are still answered. `max_body` is how many bytes a body may have
     once it is decompressed.
     """
 
@@ -32,7 +34,13 @@ class App:
         self._max_body = max_body
         self._metrics = metrics
         self._router = Router(lambda: repository.generation)
-        apis: tuple[Api, ...] = (self, V2Api(repository, lambda: self.draining), PlainApi(repository))
+        apis: tuple[Api, ...] = (
+            self,
+            V2Api(repository, lambda: self.draining),
+            PlainApi(repository),
+            V1Api(repository),
+            OpenAiApi(repository),
+        )
         for api in apis:
             self._router.add(api)
 
@@ -65,7 +73,7 @@ class App:
         try:
             await asyncio.wait((answer.future,))
         except asyncio.CancelledError:
-            answer.future.add_done_callback(lambda _: _finish(request, answer))  # it is counted all the same
+            answer.future.add_done_callback(lambda _: discard(_finish(request, answer)))  # it is counted all the same
             answer.future.cancel()
             raise
         return _finish(request, answer)

@@ -21,7 +21,7 @@ def decode_rows(body: bytes | bytearray | memoryview, signature: Signature) -> T
     if type(document) is dict:
         if signature.inputs:
             return _object(document, signature)
-        return {name: _undeclared(value, name) for name, value in _not_empty(document).items()}
+        return {name: undeclared(value, name) for name, value in _not_empty(document).items()}
     if type(document) is list:
         return _rows(document, signature)
     raise InvalidInputError(_EXPECTED)
@@ -58,13 +58,13 @@ def _rows(rows: list[Any], signature: Signature) -> Tensors:
         )
     spec = signature.inputs[0] if signature.inputs else None
     name = spec.name if spec else "x"
-    return {name: _tensor(rows, spec, name) if spec else _undeclared(rows, name)}
+    return {name: _tensor(rows, spec, name) if spec else undeclared(rows, name)}
 
 
 def _tensor(value: object, spec: TensorSpec | None, where: str) -> Array:
     """One input; a single row gets the batch dimension that it lacks."""
     if spec is None:
-        return _undeclared(value, where)
+        return undeclared(value, where)
     flat, lengths = elements.flatten(value, where)
     shape = tuple(lengths)
     if spec.is_batch and spec.shape is not None and len(shape) == len(spec.shape) - 1:
@@ -75,7 +75,7 @@ def _tensor(value: object, spec: TensorSpec | None, where: str) -> Array:
     return elements.elements(flat, spec.datatype, where).reshape(shape)
 
 
-def _undeclared(value: object, where: str) -> Array:
+def undeclared(value: object, where: str) -> Array:
     """An input of a model that declares none: the narrowest of BOOL, INT64, FP64 and BYTES that holds every element."""
     flat, lengths = elements.flatten(value, where)
     kinds = set(map(type, flat))

@@ -36,7 +36,8 @@ async def decoded(request: Request, limit: int) -> None:
     encoding = _ALIASES.get(name, name)
     if encoding not in _WINDOWS:
         raise UnsupportedEncodingError(
-            f"Content-Encoding {name[:40].decode('latin-1')!r} is not possible; send the body as gzip, deflate or as it is"
+            f"Content-Encoding {name[:40].decode('latin-1')!r} is not possible; "
+            "send the body as gzip, deflate or as it is"
         )
     body = request.body
     if len(body) <= _ON_LOOP_COMPRESSED:
@@ -61,7 +62,7 @@ def decompress(body: bytes | bytearray | memoryview, encoding: bytes, limit: int
 
 
 def _window(body: bytes | bytearray | memoryview, encoding: bytes) -> int:
-    """zlib's `wbits`. What calls itself deflate may lack zlib's two-byte header: not as the RFC has it, but common."""
+    """`wbits` for zlib. What calls itself deflate often lacks zlib's two bytes of header, against the RFC."""
     if encoding == b"deflate" and len(body) > 1 and (body[0] & 15 != zlib.DEFLATED or (body[0] << 8 | body[1]) % 31):
         return -zlib.MAX_WBITS
     return _WINDOWS[encoding]
@@ -113,7 +114,7 @@ async def _pieces(body: bytes, compressor: zlib._Compress) -> AsyncIterator[byte
 
 
 def chosen(accepted: bytes) -> bytes | None:
-    """gzip or deflate, whichever an Accept-Encoding header likes better; None where it wants neither."""
+    """Whichever of gzip and deflate an Accept-Encoding header likes better; None where it wants neither."""
     weights: dict[bytes, float] = {}
     for entry in accepted.lower().split(b","):
         name, _, parameter = entry.partition(b";")
