@@ -227,13 +227,13 @@ def embeddings(value: Any, model: str, count: int, encoding: str) -> dict[str, A
 
 
 def _vectors(value: Any, count: int) -> list[np.ndarray[Any, Any]]:
-    if value is None or isinstance(value, (str, Mapping)):
+    if not isinstance(value, (list, tuple, np.ndarray)):
         raise ModelFailedError("the model's embeddings are no list of vectors")
-    if count == 1 and np.ndim(value[0] if len(value) else value) == 0 and not isinstance(value[0], Mapping):
+    if count == 1 and len(value) and isinstance(value[0], (int, float, np.number)):
         value = [value]
     if len(value) != count:
         raise ModelFailedError(f"the model returned {len(value)} embeddings for {count} inputs")
-    vectors = [_vector(each["embedding"] if isinstance(each, Mapping) else each) for each in value]
+    vectors = [_vector(each.get("embedding") if isinstance(each, Mapping) else each) for each in value]
     for index, vector in enumerate(vectors):
         if not np.isfinite(vector).all():
             raise NotRepresentableError(f"data[{index}].embedding has NaN or infinity, which JSON cannot carry")
