@@ -37,7 +37,7 @@ def _object(document: dict[str, Any], signature: Signature) -> Tensors:
     names = {spec.name for spec in signature.inputs}
     if document.keys() <= names:
         signature.check_complete(document)
-        return {name: _tensor(value, signature.input(name), name) for name, value in document.items()}
+        return {name: tensor(value, signature.input(name), name) for name, value in document.items()}
     if len(document) == 1:
         ((key, value),) = document.items()
         if key in _ROWS and type(value) is list:
@@ -58,10 +58,10 @@ def _rows(rows: list[Any], signature: Signature) -> Tensors:
         )
     spec = signature.inputs[0] if signature.inputs else None
     name = spec.name if spec else "x"
-    return {name: _tensor(rows, spec, name) if spec else undeclared(rows, name)}
+    return {name: tensor(rows, spec, name) if spec else undeclared(rows, name)}
 
 
-def _tensor(value: object, spec: TensorSpec | None, where: str) -> Array:
+def tensor(value: object, spec: TensorSpec | None, where: str) -> Array:
     """One input; a single row gets the batch dimension that it lacks."""
     if spec is None:
         return undeclared(value, where)
@@ -106,7 +106,7 @@ def _records(records: list[Any], signature: Signature) -> Tensors:
             raise InvalidInputError(f"record {index} has no column '{name}'")
     if len(signature.inputs) == 1:
         spec = signature.inputs[0]
-        return {spec.name: _tensor([[record[name] for name in columns] for record in records], spec, spec.name)}
+        return {spec.name: tensor([[record[name] for name in columns] for record in records], spec, spec.name)}
     return {
         spec.name: elements.elements([record[spec.name] for record in records], spec.datatype, spec.name).reshape(
             (-1, *(spec.shape or ())[1:])
