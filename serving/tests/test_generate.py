@@ -77,6 +77,7 @@ async def test_any_model_generates(iris, serving):
         ({"text_input": 1, "count": 1}, "text_input: element 0 is 1, but BYTES takes strings"),
         ({"text_input": "a", "count": [1, 2]}, "input 'count' has shape [2], but the model takes [1]"),
         ({"text_input": "a", "count": 1, "parameters": 1}, "'parameters' must be an object"),
+        ({"text_input": "a", "count": 1, "parameters": False}, "'parameters' must be an object"),
         ({"text_input": "a", "count": 1, "other": [1]}, "'other' is neither an input of the model nor"),
         ({"text_input": "refuse", "count": 1}, "not that word"),
     ],

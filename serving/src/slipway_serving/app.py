@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from slipway_serving import __version__
 from slipway_serving.apis.openai import OpenAiApi
+from slipway_serving.apis.openapi import OpenApiApi
 from slipway_serving.apis.plain import PlainApi
 from slipway_serving.apis.routing import Api, Route, Router
 from slipway_serving.apis.v1 import V1Api
@@ -40,6 +41,7 @@ class App:
             PlainApi(repository),
             V1Api(repository),
             OpenAiApi(repository),
+            OpenApiApi(repository),
         )
         for api in apis:
             self._router.add(api)

@@ -127,7 +127,9 @@ class V2Api:
         return Route(post=partial(self._change, unquote(name), action))
 
     async def _change(self, name: str, action: str, request: Request) -> Response:
-        parameters = _optional_object(request).get("parameters") or {}
+        parameters = _optional_object(request).get("parameters")
+        if parameters is None:
+            parameters = {}
         if type(parameters) is not dict:
             raise InvalidInputError("'parameters' must be an object")
         unknown = sorted(parameters.keys() - {"unload_dependents"})

@@ -23,7 +23,9 @@ def decode_request(body: bytes | bytearray | memoryview, signature: Signature) -
     if type(document) is not dict:
         raise InvalidInputError("the request must be a JSON object with a value for each input")
     document.pop("id", None)
-    parameters = document.pop("parameters", None) or {}
+    parameters = document.pop("parameters", None)
+    if parameters is None:
+        parameters = {}
     if type(parameters) is not dict:
         raise InvalidInputError("'parameters' must be an object")
     names = {spec.name for spec in signature.inputs} or document.keys()

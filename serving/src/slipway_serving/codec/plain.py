@@ -11,7 +11,7 @@ from slipway_serving.datatypes import BOOL, BYTES, FP64, INT64, Array, Datatype,
 from slipway_serving.errors import InvalidInputError, ModelFailedError, did_you_mean
 from slipway_serving.signature import Signature, TensorSpec, count
 
-_ROWS = ("x", "instances")
+ROWS = ("x", "instances")
 _EXPECTED = 'expected {"x": [[…], …]}, an object of inputs by name, or a list of records by column name'
 
 
@@ -40,9 +40,9 @@ def _object(document: dict[str, Any], signature: Signature) -> Tensors:
         return {name: tensor(value, signature.input(name), name) for name, value in document.items()}
     if len(document) == 1:
         ((key, value),) = document.items()
-        if key in _ROWS and type(value) is list:
+        if key in ROWS and type(value) is list:
             return _rows(value, signature)
-    columns = _columns(signature)
+    columns = column_names(signature)
     if columns and document.keys() & set(columns):
         return _records([document], signature)
     unknown = next(key for key in document if key not in names)
@@ -84,7 +84,7 @@ def undeclared(value: object, where: str) -> Array:
     return elements.elements(flat, datatype, where).reshape(lengths)
 
 
-def _columns(signature: Signature) -> tuple[str, ...]:
+def column_names(signature: Signature) -> tuple[str, ...]:
     """The column names that records may have: of the only input, or the inputs themselves where each is one column."""
     if len(signature.inputs) == 1:
         return signature.inputs[0].columns
@@ -93,7 +93,7 @@ def _columns(signature: Signature) -> tuple[str, ...]:
 
 
 def _records(records: list[Any], signature: Signature) -> Tensors:
-    columns = _columns(signature)
+    columns = column_names(signature)
     if not columns:
         raise InvalidInputError("the model has no column names; send rows of numbers, or give 'columns' in model.yaml")
     expected = set(columns)
