@@ -6,16 +6,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from slipway_serving import __version__
 from slipway_serving.apis.openai import OpenAiApi
 from slipway_serving.apis.openapi import OpenApiApi
+from slipway_serving.apis.page import PageApi
 from slipway_serving.apis.plain import PlainApi
 from slipway_serving.apis.routing import Api, Route, Router
 from slipway_serving.apis.v1 import V1Api
 from slipway_serving.apis.v2 import V2Api
 from slipway_serving.errors import ModelFailedError, RequestError, UnavailableError
 from slipway_serving.http.encoding import CONTENT_ENCODING, SMALLEST, decoded, encoded
-from slipway_serving.http.messages import Pending, Request, Response, discard, error_response, json_response
+from slipway_serving.http.messages import Pending, Request, Response, discard, error_response
 from slipway_serving.metrics import CONTENT_TYPE, Metrics
 from slipway_serving.repository import Repository
 
@@ -42,12 +42,13 @@ class App:
             V1Api(repository),
             OpenAiApi(repository),
             OpenApiApi(repository),
+            PageApi(repository),
         )
         for api in apis:
             self._router.add(api)
 
     def routes(self) -> dict[str, Route]:
-        return {"/": Route(get=self._index), "/metrics": Route(get=self._scrape)}
+        return {"/metrics": Route(get=self._scrape)}
 
     def prefixes(self) -> dict[str, Callable[[str], Route | None]]:
         return {}
@@ -92,12 +93,6 @@ class App:
     def refuse(self, _request: Request, error: RequestError) -> Response:
         """The answer to what could not be read."""
         return error_response(error)
-
-    def _index(self, _request: Request) -> Response:
-        paths = [f"/v2/models/{model.name}" for model in self.repository]
-        return json_response(
-            {"name": "slipway-serving", "version": __version__, "paths": ["/predict", *paths, "/metrics"]}
-        )
 
     def _scrape(self, _request: Request) -> Response:
         return Response(self._metrics.render(), content_type=CONTENT_TYPE)

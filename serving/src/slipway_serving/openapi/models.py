@@ -262,7 +262,7 @@ def _record(signature: Signature) -> Schema | None:
     if not columns:
         return None
     if len(signature.inputs) == 1:
-        return closed(dict.fromkeys(columns, element(signature.inputs[0].datatype)))
+        return {"title": "record", **closed(dict.fromkeys(columns, element(signature.inputs[0].datatype)))}
     return closed({spec.name: element(spec.datatype) for spec in signature.inputs})
 
 

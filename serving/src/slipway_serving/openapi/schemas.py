@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from slipway_serving.codec import plain
+from slipway_serving.codec import elements, plain
 from slipway_serving.datatypes import BOOL, BYTES, Array, Datatype
 from slipway_serving.errors import NotRepresentableError
 from slipway_serving.signature import TensorSpec
@@ -84,10 +84,9 @@ def loose(schema: Schema) -> Schema:
 def example(tensor: Array, name: str) -> Any:
     """A tensor as nested lists; None where it has no JSON form."""
     try:
-        value = plain.nested(tensor, name)
+        return elements.loads(elements.dumps(plain.nested(tensor, name)))  # 5.1 of FP32 as 5.1, not as 5.0999999
     except NotRepresentableError:
         return None
-    return value if isinstance(value, (list, str, int, float, bool)) else value.tolist()
 
 
 ERROR = closed({"error": {**TEXT, "description": "what is wrong, naming the field"}})
