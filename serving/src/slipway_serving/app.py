@@ -14,7 +14,7 @@ from slipway_serving.apis.routing import Api, Route, Router
 from slipway_serving.apis.v1 import V1Api
 from slipway_serving.apis.v2 import V2Api
 from slipway_serving.errors import ModelFailedError, RequestError, UnavailableError
-from slipway_serving.http.encoding import CONTENT_ENCODING, SMALLEST, decoded, encoded
+from slipway_serving.http.encoding import CONTENT_ENCODING, decoded
 from slipway_serving.http.messages import Pending, Request, Response, discard, error_response
 from slipway_serving.metrics import CONTENT_TYPE, Metrics
 from slipway_serving.repository import Repository
@@ -57,15 +57,16 @@ class App:
         """Answers at once, or says what the answer waits for. Never raises."""
         if CONTENT_ENCODING in request.headers:
             return Pending(asyncio.get_running_loop().create_task(self._decoded(request)), asyncio.Future.result)
-        answer = self._answer(request)
-        if isinstance(answer, Response) and len(answer.body) > SMALLEST:
-            return encoded(request, answer)
-        return answer
+        return self._answer(request)
 
     def finish(self, request: Request, pending: Pending) -> Response:
         """The answer, now that what it waited for is done. Never raises."""
-        response = _finish(request, pending)
-        return encoded(request, response) if len(response.body) > SMALLEST else response
+        try:
+            return pending.finish(pending.future)
+        except asyncio.CancelledError:
+            return error_response(UnavailableError("the request was cancelled"))
+        except Exception as error:  # noqa: BLE001  # every one becomes an answer
+            return _failure(request, error)
 
     async def _decoded(self, request: Request) -> Response:
         """Answers a request whose body is compressed."""
@@ -76,10 +77,11 @@ class App:
         try:
             await asyncio.wait((answer.future,))
         except asyncio.CancelledError:
-            answer.future.add_done_callback(lambda _: discard(_finish(request, answer)))  # it is counted all the same
+            # It is counted all the same.
+            answer.future.add_done_callback(lambda _: discard(self.finish(request, answer)))
             answer.future.cancel()
             raise
-        return _finish(request, answer)
+        return self.finish(request, answer)
 
     def _answer(self, request: Request) -> Response | Pending:
         try:
@@ -96,15 +98,6 @@ class App:
 
     def _scrape(self, _request: Request) -> Response:
         return Response(self._metrics.render(), content_type=CONTENT_TYPE)
-
-
-def _finish(request: Request, pending: Pending) -> Response:
-    try:
-        return pending.finish(pending.future)
-    except asyncio.CancelledError:
-        return error_response(UnavailableError("the request was cancelled"))
-    except Exception as error:  # noqa: BLE001  # every one becomes an answer
-        return _failure(request, error)
 
 
 def _failure(request: Request, error: Exception) -> Response:

@@ -27,6 +27,7 @@ from slipway_serving.errors import (
     RequestError,
     RequestTimeoutError,
 )
+from slipway_serving.http.encoding import SMALLEST, encoded
 from slipway_serving.http.messages import REQUEST_ID, Pending, Request, Response, discard, request_id
 
 if TYPE_CHECKING:
@@ -295,6 +296,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
             return
         if self._server.draining or (response.headers and _CLOSE in response.headers):
             exchange.keep_alive = False
+        if len(response.body) > SMALLEST:
+            response = encoded(exchange.request, response)
         if response.stream is not None:
             self._streaming = asyncio.get_running_loop().create_task(self._stream(exchange, response, response.stream))
             self._streaming.add_done_callback(partial(self._streamed, exchange, response))

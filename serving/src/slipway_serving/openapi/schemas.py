@@ -107,6 +107,7 @@ OPENAI_ERROR = closed(
 )
 ERRORS = {
     400: "The request cannot be right; the message names the field.",
+    401: "No key or token, or one that is not valid, where the server asks for one.",
     403: "Not possible on this server.",
     404: "There is no such model, version or path.",
     405: "The path has other methods, which Allow names.",
@@ -121,6 +122,6 @@ ERRORS = {
     503: "Loading, unloaded, or stopping; Retry-After says when to come back.",
     504: "The request waited longer than it may.",
 }
-ALWAYS = (400, 405, 408, 413, 415, 431, 500, 503)
+ALWAYS = (400, 401, 405, 408, 413, 415, 431, 500, 503)
 """What any path may answer: a compressed body is looked at before anything else."""
 CALLING = (404, 422, 429, 504)
