@@ -318,6 +318,14 @@ def test_chunks_of_tools_and_of_several_choices_are_joined():
     assert one.last() == []
 
 
+def test_a_choice_that_calls_a_tool_ends_with_that():
+    called = {"tool_calls": [{"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}
+    assert answer().whole(called)["choices"][0]["finish_reason"] == "tool_calls"
+    one = answer()
+    assert join(one, [one.chunk(called)])["choices"][0]["finish_reason"] == "tool_calls"
+    assert one.last()[0]["choices"][0]["finish_reason"] == "tool_calls"
+
+
 def test_nothing_yielded_is_an_empty_answer():
     assert join(answer(), [])["choices"][0]["message"]["content"] == ""
     (last,) = answer().last()

@@ -54,6 +54,7 @@ class Answer:
     usage: Mapping[str, Any] | None = None
     _begun: set[int] = field(default_factory=set)
     _finished: set[int] = field(default_factory=set)
+    _calls_tools: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.id = f"{self.kind.prefix}{uuid.uuid4().hex}"
@@ -88,7 +89,7 @@ class Answer:
         chunks = [
             {
                 **identity,
-                "choices": [self._part({self.kind.body("delta"): "", "finish_reason": "stop"}, index)],
+                "choices": [self._part({self.kind.body("delta"): "", "finish_reason": self._end(index)}, index)],
                 **self._no_usage(),
             }
             for index in open_choices
@@ -96,6 +97,9 @@ class Answer:
         if self.include_usage:
             chunks.append({**identity, "choices": [], "usage": usage_of(self.usage)})
         return chunks
+
+    def _end(self, index: int) -> str:
+        return _reason(index in self._calls_tools)
 
     def _identity(self, name: str) -> dict[str, Any]:
         return {"id": self.id, "object": name, "created": self.created, "model": self.model}
@@ -121,13 +125,16 @@ class Answer:
         if self.kind.is_chat:
             message = choice["message"]
             choice["message"] = {"role": "assistant", "content": None, **_message(message)}
-        return {"index": index, "logprobs": None, "finish_reason": "stop", **choice}
+        reason = _reason(bool(self.kind.is_chat and choice["message"].get("tool_calls")))
+        return {"index": index, "logprobs": None, "finish_reason": reason, **choice}
 
     def _part(self, value: Any, index: int) -> dict[str, Any]:
         choice = self._as_choice(value, "delta")
         index = choice.get("index", index)
         if self.kind.is_chat:
             delta = _message(choice["delta"])
+            if delta.get("tool_calls"):
+                self._calls_tools.add(index)
             first = {} if index in self._begun else {"role": "assistant", "content": ""}
             choice["delta"] = {**first, **{key: item for key, item in delta.items() if item not in (None, "")}}
         self._begun.add(index)
@@ -147,6 +154,11 @@ class Answer:
         if not self.kind.is_chat or "finish_reason" in value or "index" in value:
             return {body: "", **value}
         return {body: value}
+
+
+def _reason(calls_tools: bool) -> str:
+    """Why a choice ended of which the model does not say it."""
+    return "tool_calls" if calls_tools else "stop"
 
 
 def _message(value: Any) -> Mapping[str, Any]:
@@ -175,7 +187,6 @@ def join(answer: Answer, chunks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for choice in choices.values():
         if answer.kind.is_chat:
             choice["message"] = choice.pop("delta", {})
-        choice["finish_reason"] = choice.get("finish_reason") or "stop"
     ordered: list[Any] = [choices[index] for index in sorted(choices)] or [""]
     whole = answer.whole({"choices": ordered, "usage": answer.usage})
     for choice, number in zip(whole["choices"], sorted(choices), strict=False):
