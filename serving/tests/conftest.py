@@ -61,7 +61,8 @@ def serving() -> Serving:
         repository.discover()
         await repository.load_all()
         listener = socket.create_server(("127.0.0.1", 0))
-        server = HttpServer(App(repository, metrics), **limits)
+        app = App(repository, metrics, **{name: limit for name, limit in limits.items() if name == "max_body"})
+        server = HttpServer(app, **limits)
         await server.listen(listener)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with httpx2.AsyncClient(base_url=address, timeout=30) as client:

@@ -287,6 +287,34 @@ async def test_a_stream_that_breaks_is_cut_so_that_the_client_sees_it(connect, c
     assert "an answer broke off" in caplog.text
 
 
+class Begun(AsyncIterator[bytes]):
+    """A stream that holds something before its first piece is asked for."""
+
+    closed = False
+
+    async def __anext__(self) -> bytes:
+        raise AssertionError("nobody is there to read")
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_a_stream_whose_client_is_gone_before_it_begins_is_closed(connect, turns):
+    connection = connect()
+    connection.feed(b"GET /later HTTP/1.1\r\nHost: x\r\n\r\n")
+    stream = Begun()
+    pending = connection.protocol._pending
+    pending.finish = lambda _: Response(stream=stream)
+    pending.future.set_result(b"")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    connection.protocol.connection_lost(None)
+    await connection.answers()
+    assert stream.closed
+    assert connection.server.in_flight == 0
+
+
 async def test_a_stream_waits_for_a_slow_client_and_ends_with_it(connect):
     connection = connect()
     connection.protocol.pause_writing()

@@ -129,3 +129,29 @@ async def test_a_streamed_answer_ends_with_its_last_piece_or_with_its_client():
     assert recorder.ended == [(200, 6)]
     await broken.aclose()
     assert recorder.ended == [(200, 6), (499, 3)]
+
+
+class Unread(Hello):
+    """A stream that must be closed although nobody has begun to read it."""
+
+    closed = False
+
+    def handle(self, _request):
+        return Response(stream=self)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        raise AssertionError("nobody reads it")
+
+    async def aclose(self):
+        self.closed = True
+
+
+async def test_a_stream_that_nobody_begins_to_read_is_closed_and_over():
+    recorder, unread = Recorder(), Unread()
+    app = Middleware(Metrics().registry, observers=[recorder]).watch(unread)
+    await app.handle(Request("GET", b"/x")).stream.aclose()
+    assert unread.closed
+    assert recorder.ended == [(499, 0)]

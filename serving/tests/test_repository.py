@@ -190,6 +190,8 @@ async def test_the_repository_over_http(tmp_path, serving):
         assert (await client.get("/v2/models/m/ready")).status_code == 200
         refused = await client.post("/v2/repository/models/m/load", json={"parameters": {"config": "{}"}})
         assert (refused.status_code, "parameters.config" in refused.json()["error"]) == (400, True)
+        refused = await client.post("/v2/repository/models/m/load", json={"parameters": False})
+        assert (refused.status_code, refused.json()) == (400, {"error": "'parameters' must be an object"})
         assert (await client.post("/v2/repository/models/x/load")).status_code == 404
         assert (await client.post("/v2/repository/index", content=b"[]")).status_code == 400
 

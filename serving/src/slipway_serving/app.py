@@ -6,12 +6,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from slipway_serving import __version__
+from slipway_serving.apis.openai import OpenAiApi
+from slipway_serving.apis.openapi import OpenApiApi
+from slipway_serving.apis.page import PageApi
 from slipway_serving.apis.plain import PlainApi
 from slipway_serving.apis.routing import Api, Route, Router
+from slipway_serving.apis.v1 import V1Api
 from slipway_serving.apis.v2 import V2Api
 from slipway_serving.errors import ModelFailedError, RequestError, UnavailableError
-from slipway_serving.http.messages import Pending, Request, Response, error_response, json_response
+from slipway_serving.http.encoding import CONTENT_ENCODING, decoded
+from slipway_serving.http.messages import Pending, Request, Response, discard, error_response
 from slipway_serving.metrics import CONTENT_TYPE, Metrics
 from slipway_serving.repository import Repository
 
@@ -21,33 +25,39 @@ log = logging.getLogger("slipway_serving")
 class App:
     """Serves a repository of models.
 
-    `draining` makes readiness fail; requests are still answered.
+    `draining` makes readiness fail; requests are still answered. `max_body` is how many bytes a body may have
+    once it is decompressed.
     """
 
-    def __init__(self, repository: Repository, metrics: Metrics) -> None:
+    def __init__(self, repository: Repository, metrics: Metrics, *, max_body: int = 64 << 20) -> None:
         self.repository = repository
         self.draining = False
+        self._max_body = max_body
         self._metrics = metrics
         self._router = Router(lambda: repository.generation)
-        apis: tuple[Api, ...] = (self, V2Api(repository, lambda: self.draining), PlainApi(repository))
+        apis: tuple[Api, ...] = (
+            self,
+            V2Api(repository, lambda: self.draining),
+            PlainApi(repository),
+            V1Api(repository),
+            OpenAiApi(repository),
+            OpenApiApi(repository),
+            PageApi(repository),
+        )
         for api in apis:
             self._router.add(api)
 
     def routes(self) -> dict[str, Route]:
-        return {"/": Route(get=self._index), "/metrics": Route(get=self._scrape)}
+        return {"/metrics": Route(get=self._scrape)}
 
     def prefixes(self) -> dict[str, Callable[[str], Route | None]]:
         return {}
 
     def handle(self, request: Request) -> Response | Pending:
         """Answers at once, or says what the answer waits for. Never raises."""
-        try:
-            answer = self._router.route(request).answer(request)
-        except Exception as error:  # noqa: BLE001  # every one becomes an answer
-            return _failure(request, error)
-        if isinstance(answer, Response | Pending):
-            return answer
-        return Pending(asyncio.get_running_loop().create_task(answer), asyncio.Future.result)
+        if CONTENT_ENCODING in request.headers:
+            return Pending(asyncio.get_running_loop().create_task(self._decoded(request)), asyncio.Future.result)
+        return self._answer(request)
 
     def finish(self, request: Request, pending: Pending) -> Response:
         """The answer, now that what it waited for is done. Never raises."""
@@ -58,15 +68,33 @@ class App:
         except Exception as error:  # noqa: BLE001  # every one becomes an answer
             return _failure(request, error)
 
+    async def _decoded(self, request: Request) -> Response:
+        """Answers a request whose body is compressed."""
+        await decoded(request, self._max_body)
+        answer = self._answer(request)
+        if isinstance(answer, Response):
+            return answer
+        try:
+            await asyncio.wait((answer.future,))
+        except asyncio.CancelledError:
+            # It is counted all the same.
+            answer.future.add_done_callback(lambda _: discard(self.finish(request, answer)))
+            answer.future.cancel()
+            raise
+        return self.finish(request, answer)
+
+    def _answer(self, request: Request) -> Response | Pending:
+        try:
+            answer = self._router.route(request).answer(request)
+        except Exception as error:  # noqa: BLE001  # every one becomes an answer
+            return _failure(request, error)
+        if isinstance(answer, Response | Pending):
+            return answer
+        return Pending(asyncio.get_running_loop().create_task(answer), asyncio.Future.result)
+
     def refuse(self, _request: Request, error: RequestError) -> Response:
         """The answer to what could not be read."""
         return error_response(error)
-
-    def _index(self, _request: Request) -> Response:
-        paths = [f"/v2/models/{model.name}" for model in self.repository]
-        return json_response(
-            {"name": "slipway-serving", "version": __version__, "paths": ["/predict", *paths, "/metrics"]}
-        )
 
     def _scrape(self, _request: Request) -> Response:
         return Response(self._metrics.render(), content_type=CONTENT_TYPE)

@@ -10,10 +10,12 @@ ServingError
     ├── MethodNotAllowedError    405
     ├── RequestTimeoutError      408  the request did not arrive in time
     ├── BodyTooLargeError        413
+    ├── UnsupportedEncodingError 415  a compression that is not known here
     ├── NotRepresentableError    422  the answer exists, but JSON cannot carry it
     ├── HeadersTooLargeError     431
     ├── OverloadedError          429  the queue is full; `Retry-After` says when to come back
     ├── ModelFailedError         500  the model raised; the log has the traceback, the client does not
+    ├── NotOfferedError          501  the model does not have what was asked for
     ├── UnavailableError         503  loading, unloaded, or stopping
     │   └── TooManyConnectionsError
     └── DeadlineExceededError    504  the request waited longer than it may
@@ -84,6 +86,11 @@ class BodyTooLargeError(RequestError):
     headers: Mapping[str, str] = {"connection": "close"}
 
 
+class UnsupportedEncodingError(RequestError):
+    status = 415
+    headers: Mapping[str, str] = {"accept-encoding": "gzip, deflate"}
+
+
 class RequestTimeoutError(RequestError):
     status = 408
     headers: Mapping[str, str] = {"connection": "close"}
@@ -105,6 +112,10 @@ class OverloadedError(RequestError):
 
 class ModelFailedError(RequestError):
     status = 500
+
+
+class NotOfferedError(RequestError):
+    status = 501
 
 
 class UnavailableError(RequestError):

@@ -176,5 +176,5 @@ def serve(options: Options) -> int:
 
 async def _serve(options: Options, repository: Repository, metrics: Metrics, middleware: Middleware | None) -> int:
     repository.discover()
-    app = App(repository, metrics)
+    app = App(repository, metrics, max_body=options.max_body)
     return await Lifecycle(options, repository, app, listen(options.host, options.http_port), middleware).run()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from slipway_serving.datatypes import Tensors
-from slipway_serving.errors import RequestError
+from slipway_serving.errors import ModelFailedError, RequestError
 from slipway_serving.http.messages import Pending, Request, Response
 from slipway_serving.models import ServedModel
 from slipway_serving.runtimes.base import Inference
@@ -70,18 +70,24 @@ class Call:
         return self._measured(done.result)
 
     def _measured(self, result: Callable[[], Response]) -> Response:
-        code = 500
         try:
             response = result()
-            code = response.status
-        except RequestError as error:
-            code = error.status
+        except BaseException as error:
+            self.end(code_of(error))
             raise
-        except asyncio.CancelledError:
-            code = CLIENT_GONE
+        if response.stream is None:  # else the request ends with the stream
+            self.end(response.status)
+        return response
+
+    async def counted(self, work: Awaitable[Response]) -> Response:
+        """Waits for an answer, and counts the request with it."""
+        try:
+            response = await work
+        except BaseException as error:
+            self.end(code_of(error))
             raise
-        finally:
-            self.end(code)
+        if response.stream is None:
+            self.end(response.status)
         return response
 
     async def run_off_loop(self, decode: Decode) -> Response:
@@ -89,6 +95,13 @@ class Call:
         inference, encode = await asyncio.to_thread(decode)
         outputs = await self.model.infer(inference)
         return await off_loop(lambda: encode(outputs), size_of(outputs))
+
+
+def code_of(error: BaseException) -> int:
+    """The status under which a failed request is counted."""
+    if isinstance(error, RequestError):
+        return error.status
+    return CLIENT_GONE if isinstance(error, asyncio.CancelledError) else ModelFailedError.status
 
 
 def measured(model: ServedModel, request: Request, work: Coroutine[Any, Any, Response]) -> Pending:

@@ -12,6 +12,7 @@ from functools import partial
 from urllib.parse import unquote
 
 from slipway_serving import __version__
+from slipway_serving.apis import generate
 from slipway_serving.apis.inference import answer
 from slipway_serving.apis.routing import Route
 from slipway_serving.codec import elements, v2
@@ -25,9 +26,9 @@ from slipway_serving.runtimes.base import Inference
 
 SERVER_NAME = "slipway-serving"
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "model_repository(unload_dependents)",
-              "statistics", "schedule_policy")  # fmt: skip
+              "statistics", "schedule_policy", "generate")  # fmt: skip
 _OCTETS = b"application/octet-stream"
-_MODEL = re.compile(r"([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready|config|stats))?")
+_MODEL = re.compile(r"([^/]+)(?:/versions/([^/]+))?(?:/(infer|generate|generate_stream|ready|config|stats))?")
 _REPOSITORY = re.compile(r"([^/]+)/(load|unload)")
 
 
@@ -40,6 +41,8 @@ class V2Api:
         self._actions: dict[str | None, Callable[[ServedModel], Route]] = {
             None: lambda model: Route(get=partial(self._metadata, model)),
             "infer": lambda model: Route(post=partial(self._infer, model)),
+            "generate": lambda model: Route(post=partial(generate.answer, model)),
+            "generate_stream": lambda model: Route(post=partial(generate.stream, model)),
             "ready": lambda model: Route(get=partial(self._model_ready, model)),
             "config": lambda model: Route(get=partial(self._config, model)),
             "stats": lambda model: Route(get=partial(self._model_statistics, model)),
@@ -124,7 +127,9 @@ class V2Api:
         return Route(post=partial(self._change, unquote(name), action))
 
     async def _change(self, name: str, action: str, request: Request) -> Response:
-        parameters = _optional_object(request).get("parameters") or {}
+        parameters = _optional_object(request).get("parameters")
+        if parameters is None:
+            parameters = {}
         if type(parameters) is not dict:
             raise InvalidInputError("'parameters' must be an object")
         unknown = sorted(parameters.keys() - {"unload_dependents"})

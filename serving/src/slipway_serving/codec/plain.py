@@ -11,7 +11,7 @@ from slipway_serving.datatypes import BOOL, BYTES, FP64, INT64, Array, Datatype,
 from slipway_serving.errors import InvalidInputError, ModelFailedError, did_you_mean
 from slipway_serving.signature import Signature, TensorSpec, count
 
-_ROWS = ("x", "instances")
+ROWS = ("x", "instances")
 _EXPECTED = 'expected {"x": [[…], …]}, an object of inputs by name, or a list of records by column name'
 
 
@@ -21,7 +21,7 @@ def decode_rows(body: bytes | bytearray | memoryview, signature: Signature) -> T
     if type(document) is dict:
         if signature.inputs:
             return _object(document, signature)
-        return {name: _undeclared(value, name) for name, value in _not_empty(document).items()}
+        return {name: undeclared(value, name) for name, value in _not_empty(document).items()}
     if type(document) is list:
         return _rows(document, signature)
     raise InvalidInputError(_EXPECTED)
@@ -37,12 +37,12 @@ def _object(document: dict[str, Any], signature: Signature) -> Tensors:
     names = {spec.name for spec in signature.inputs}
     if document.keys() <= names:
         signature.check_complete(document)
-        return {name: _tensor(value, signature.input(name), name) for name, value in document.items()}
+        return {name: tensor(value, signature.input(name), name) for name, value in document.items()}
     if len(document) == 1:
         ((key, value),) = document.items()
-        if key in _ROWS and type(value) is list:
+        if key in ROWS and type(value) is list:
             return _rows(value, signature)
-    columns = _columns(signature)
+    columns = column_names(signature)
     if columns and document.keys() & set(columns):
         return _records([document], signature)
     unknown = next(key for key in document if key not in names)
@@ -58,13 +58,13 @@ def _rows(rows: list[Any], signature: Signature) -> Tensors:
         )
     spec = signature.inputs[0] if signature.inputs else None
     name = spec.name if spec else "x"
-    return {name: _tensor(rows, spec, name) if spec else _undeclared(rows, name)}
+    return {name: tensor(rows, spec, name) if spec else undeclared(rows, name)}
 
 
-def _tensor(value: object, spec: TensorSpec | None, where: str) -> Array:
+def tensor(value: object, spec: TensorSpec | None, where: str) -> Array:
     """One input; a single row gets the batch dimension that it lacks."""
     if spec is None:
-        return _undeclared(value, where)
+        return undeclared(value, where)
     flat, lengths = elements.flatten(value, where)
     shape = tuple(lengths)
     if spec.is_batch and spec.shape is not None and len(shape) == len(spec.shape) - 1:
@@ -75,7 +75,7 @@ def _tensor(value: object, spec: TensorSpec | None, where: str) -> Array:
     return elements.elements(flat, spec.datatype, where).reshape(shape)
 
 
-def _undeclared(value: object, where: str) -> Array:
+def undeclared(value: object, where: str) -> Array:
     """An input of a model that declares none: the narrowest of BOOL, INT64, FP64 and BYTES that holds every element."""
     flat, lengths = elements.flatten(value, where)
     kinds = set(map(type, flat))
@@ -84,7 +84,7 @@ def _undeclared(value: object, where: str) -> Array:
     return elements.elements(flat, datatype, where).reshape(lengths)
 
 
-def _columns(signature: Signature) -> tuple[str, ...]:
+def column_names(signature: Signature) -> tuple[str, ...]:
     """The column names that records may have: of the only input, or the inputs themselves where each is one column."""
     if len(signature.inputs) == 1:
         return signature.inputs[0].columns
@@ -93,7 +93,7 @@ def _columns(signature: Signature) -> tuple[str, ...]:
 
 
 def _records(records: list[Any], signature: Signature) -> Tensors:
-    columns = _columns(signature)
+    columns = column_names(signature)
     if not columns:
         raise InvalidInputError("the model has no column names; send rows of numbers, or give 'columns' in model.yaml")
     expected = set(columns)
@@ -106,7 +106,7 @@ def _records(records: list[Any], signature: Signature) -> Tensors:
             raise InvalidInputError(f"record {index} has no column '{name}'")
     if len(signature.inputs) == 1:
         spec = signature.inputs[0]
-        return {spec.name: _tensor([[record[name] for name in columns] for record in records], spec, spec.name)}
+        return {spec.name: tensor([[record[name] for name in columns] for record in records], spec, spec.name)}
     return {
         spec.name: elements.elements([record[spec.name] for record in records], spec.datatype, spec.name).reshape(
             (-1, *(spec.shape or ())[1:])

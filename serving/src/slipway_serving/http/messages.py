@@ -19,6 +19,7 @@ _LENGTH_HEADER = b"inference-header-content-length"
 _MAX_DIGITS = 18
 REQUEST_ID = b"x-request-id"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:@+/=-]{1,128}")
+_CLOSING: set[asyncio.Future[Any]] = set()
 
 
 @dataclass(slots=True)
@@ -86,6 +87,15 @@ def request_id(sent: bytes | None) -> bytes:
     if sent is not None and _REQUEST_ID.fullmatch(sent):
         return sent
     return os.urandom(16).hex().encode()
+
+
+def discard(response: Response) -> None:
+    """Closes the stream of an answer that nobody will read."""
+    close = getattr(response.stream, "aclose", None)
+    if close is not None:
+        closing = asyncio.ensure_future(close())
+        _CLOSING.add(closing)
+        closing.add_done_callback(_CLOSING.discard)
 
 
 def json_response(document: Any, status: int = 200) -> Response:

@@ -27,7 +27,8 @@ from slipway_serving.errors import (
     RequestError,
     RequestTimeoutError,
 )
-from slipway_serving.http.messages import REQUEST_ID, Pending, Request, Response, request_id
+from slipway_serving.http.encoding import SMALLEST, encoded
+from slipway_serving.http.messages import REQUEST_ID, Pending, Request, Response, discard, request_id
 
 if TYPE_CHECKING:
     from slipway_serving.http.server import HttpServer
@@ -290,12 +291,16 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def _write(self, exchange: _Exchange, response: Response) -> None:
         if self._closing:
+            discard(response)
             self._done(exchange)
             return
         if self._server.draining or (response.headers and _CLOSE in response.headers):
             exchange.keep_alive = False
+        if len(response.body) > SMALLEST:
+            response = encoded(exchange.request, response)
         if response.stream is not None:
             self._streaming = asyncio.get_running_loop().create_task(self._stream(exchange, response, response.stream))
+            self._streaming.add_done_callback(partial(self._streamed, exchange, response))
             return
         body = response.body
         framing = b"content-length: %d\r\n" % len(body)
@@ -358,12 +363,16 @@ class HttpProtocol(asyncio.BufferedProtocol):
             self._transport.abort()  # the missing last chunk tells the client that this was not all
             self._closing = True
         finally:
-            self._streaming = None
             close = getattr(stream, "aclose", None)
             if close is not None:
                 with contextlib.suppress(Exception):
                     await close()
-            self._done(exchange)
+
+    def _streamed(self, exchange: _Exchange, response: Response, task: asyncio.Task[None]) -> None:
+        self._streaming = None
+        if task.cancelled():  # before its first step
+            discard(response)
+        self._done(exchange)
 
     # Ends
 

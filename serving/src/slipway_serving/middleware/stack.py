@@ -192,25 +192,42 @@ class WatchedApp:
         if response.stream is None:
             self._middleware.ended(exchange)
         else:
-            changes["stream"] = self._streamed(exchange, response.stream)
+            changes["stream"] = _WatchedStream(response.stream, exchange, self._middleware.ended)
         return replace(response, **changes) if changes else response
 
-    async def _streamed(self, exchange: Exchange, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """A streamed answer ends with its last piece, or when its client has gone."""
+
+class _WatchedStream(AsyncIterator[bytes]):
+    """A streamed answer ends with its last piece, or when its client has gone, be it before the first one."""
+
+    def __init__(self, stream: AsyncIterator[bytes], exchange: Exchange, ended: Callable[[Exchange], None]) -> None:
+        self._stream = stream
+        self._exchange = exchange
+        self._ended: Callable[[Exchange], None] | None = ended
         exchange.answer = b""
-        whole = False
+
+    async def __anext__(self) -> bytes:
         try:
-            async for piece in stream:
-                exchange.answer_size += len(piece)
-                yield piece
-            whole = True
-        finally:
-            close = getattr(stream, "aclose", None)
+            piece = await anext(self._stream)
+        except StopAsyncIteration:
+            self._end()
+            raise
+        self._exchange.answer_size += len(piece)
+        return piece
+
+    async def aclose(self) -> None:
+        if self._ended is not None:
+            self._exchange.status = CLIENT_GONE
+        try:
+            close = getattr(self._stream, "aclose", None)
             if close is not None:
                 await close()
-            if not whole:
-                exchange.status = CLIENT_GONE
-            self._middleware.ended(exchange)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(self._exchange)
 
 
 def middleware_of(options: Options, registry: CollectorRegistry) -> Middleware | None:

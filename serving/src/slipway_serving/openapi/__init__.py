@@ -1,0 +1,1 @@
+"""The OpenAPI description of a server, made of the models that it has."""
