@@ -55,6 +55,7 @@ class Bench:
     seconds: float
     directory: Path
     expected: dict[str, list[float]] = field(default_factory=dict)
+    repeats: int = REPEATS
     figures: Figures = field(default_factory=lambda: Figures(STRANGERS_LIMIT))
 
     def prepare(self) -> None:
@@ -88,11 +89,12 @@ class Bench:
             begun = time.monotonic()
             log = self.directory / f"{contender.name}-{setup}.log"
             with started(command, environment(place, contender.distribution), place.work, log) as tree:
-                self._first_prediction(tree, contender, place)
-                seconds = time.monotonic() - begun
+                self._prediction(tree, contender, place, MODELS[0])
+                start = {"start_s": time.monotonic() - begun}
                 for model in MODELS:
-                    self._check(contender, place, model)
-                self.figures.footprint(contender.name, setup, seconds, tree.pss_mib(), len(tree.members()))
+                    self._prediction(tree, contender, place, model)
+                start |= {"all_models_s": time.monotonic() - begun, "pss_mib": tree.pss_mib()}
+                self.figures.footprint(contender.name, setup, start | {"processes": len(tree.members())})
                 for case in cases:
                     self._run(tree, contender, place, case)
 
@@ -104,9 +106,19 @@ class Bench:
         say(f"    {contender.name:20} {case.name}")
         try:
             request = self._request(contender, place, case)
-            self.figures.measured(case.name, contender.name, undisturbed(tree, request, case.concurrency, self.seconds))
+            self.figures.measured(case.name, contender.name, self._undisturbed(tree, request, case.concurrency))
         except LoadError as error:
             self.figures.failed(f"{contender.name}, {case.name}", f"{error}\n{tree.tail()}")
+
+    def _undisturbed(self, tree: Tree, request: Request, concurrency: int) -> Measurement:
+        """A run during which nobody else computed much; after some attempts, the least disturbed one."""
+        attempts: list[Measurement] = []
+        while len(attempts) <= self.repeats:
+            attempts.append(measure(tree, request, concurrency, self.seconds))
+            if attempts[-1].strangers_share <= STRANGERS_LIMIT:
+                break
+            say(f"      disturbed: others kept {attempts[-1].strangers_share:.2f} cores busy")
+        return min(attempts, key=lambda each: each.strangers_share)
 
     def _request(self, contender: Contender, place: Place, case: Case) -> Request:
         """What a case sends, after one such request was answered rightly."""
@@ -138,38 +150,27 @@ class Bench:
         request = self._request(contender, place, Case(model, "json", 1))
         compare(answer(request, contender), self.expected[model], f"{contender.name}: {model}")
 
-    def _first_prediction(self, tree: Tree, contender: Contender, place: Place) -> None:
-        """Waits until iris is answered rightly. Raises LoadError where the server ends or takes too long."""
+    def _prediction(self, tree: Tree, contender: Contender, place: Place, model: str) -> None:
+        """Waits until a model is answered rightly. Raises LoadError where the server ends or takes too long."""
         deadline = time.monotonic() + _PATIENCE
         last = "nothing listens"
         while time.monotonic() < deadline:
             if not tree.members():
                 raise LoadError(f"the server ended by itself:\n{tree.tail()}")
             try:
-                self._check(contender, place, "iris")
+                self._check(contender, place, model)
             except (LoadError, OSError) as error:
                 last = str(error)
                 time.sleep(0.01)
             else:
                 return
-        raise LoadError(f"no prediction within {_PATIENCE:.0f} s ({last}):\n{tree.tail()}")
+        raise LoadError(f"no prediction of {model} within {_PATIENCE:.0f} s ({last}):\n{tree.tail()}")
 
 
 def _fits(setup: str, contender: Contender, case: Case) -> bool:
     if setup == "onnx" or case.batching != (setup == "batching"):
         return False
     return case.protocol in contender.protocols and (contender.batches or not case.batching)
-
-
-def undisturbed(tree: Tree, request: Request, concurrency: int, seconds: float) -> Measurement:
-    """A run during which nobody else computed much; after some attempts, the least disturbed one."""
-    attempts: list[Measurement] = []
-    while len(attempts) <= REPEATS:
-        attempts.append(measure(tree, request, concurrency, seconds))
-        if attempts[-1].strangers_share <= STRANGERS_LIMIT:
-            break
-        say(f"      disturbed: others kept {attempts[-1].strangers_share:.2f} cores busy")
-    return min(attempts, key=lambda each: each.strangers_share)
 
 
 def answer(request: Request, contender: Contender) -> list[float]:
@@ -267,14 +268,14 @@ def main() -> None:
         return
     if problems := missing_programs():
         raise SystemExit("\n".join(problems))
-    rounds, seconds = (1, 2) if options.quick else (options.rounds, options.seconds)
+    rounds, seconds, repeats = (1, 2, 0) if options.quick else (options.rounds, options.seconds, REPEATS)
     contenders = [CONTENDERS[name] for name in chosen(options.peers, CONTENDERS, "peer")]
     cases = [CASES[name] for name in chosen(options.cases, CASES, "case")]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))
     install.ensure(distributions(contenders))
     pin()
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as directory:
-        bench = Bench(contenders, cases, seconds, Path(directory))
+        bench = Bench(contenders, cases, seconds, Path(directory), repeats=repeats)
         say(estimate(bench, rounds))
         bench.prepare()
         for number in range(rounds):
@@ -291,4 +292,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped by Ctrl-C; every server that was started has ended")

@@ -81,7 +81,7 @@ def _slipway(place: Place) -> list[str]:
     root = _repository(place, "model.yaml", settings, json.dumps)  # JSON is YAML
     program = CACHE / "slipway" / "bin" / "slipway-serve"
     ports = ["--http-port", str(place.http_port), "--grpc-port", str(place.grpc_port)]
-    return [str(program), str(root), "--host", "127.0.0.1", *ports]
+    return [str(program), str(root), "--host", "127.0.0.1", "--drain-window", "0s", *ports]
 
 
 def _kserve(place: Place) -> list[str]:

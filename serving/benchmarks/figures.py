@@ -48,9 +48,8 @@ class Figures:
     def measured(self, case: str, contender: str, measurement: Measurement) -> None:
         self.runs[case][contender].append(measurement)
 
-    def footprint(self, contender: str, setup: str, seconds: float, pss_mib: float, processes: int) -> None:
-        start = {"start_s": round(seconds, 2), "pss_mib": round(pss_mib, 1), "processes": processes}
-        self.starts[setup][contender].append(start)
+    def footprint(self, contender: str, setup: str, start: dict[str, float]) -> None:
+        self.starts[setup][contender].append({name: round(value, 2) for name, value in start.items()})
 
     def failed(self, where: str, why: str) -> None:
         self.failures.append(f"{where}: {why}")

@@ -61,10 +61,12 @@ class Tree:
         return total * 1024 / MIB
 
     def stop(self) -> None:
-        """SIGTERM to the first process, SIGKILL to what is left of it after a while."""
+        """SIGTERM to the first process, SIGKILL to what is left of it after a while, and to orphans sooner."""
         self._signal([self.leader], signal.SIGTERM)
         deadline = time.monotonic() + _GRACE
         while (left := self.members()) and time.monotonic() < deadline:
+            if self.leader not in left:
+                deadline = min(deadline, time.monotonic() + 1)
             time.sleep(0.05)
         while left:
             self._signal(left, signal.SIGKILL)
@@ -114,8 +116,11 @@ def started(command: Sequence[str], environment: Mapping[str, str], directory: P
     try:
         yield tree
     finally:
+        ending = {signal.SIGINT, signal.SIGTERM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ending)  # a second Ctrl-C waits until nothing is left behind
         tree.stop()
         process.wait()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def show(figures: Figures) -> None:
         _table(case, ("", "requests/s", "p50 ms", "p99 ms", "CPU µs/request", ""), rows)
     for setup, found in figures.starts.items():
         rows = [_start_row(figures, setup, name) for name in found]
-        _table(f"start and memory, {setup}", ("", "first prediction s", "PSS MiB", "processes"), rows)
+        _table(f"start and memory, {setup}", ("", "first prediction s", "all five s", "PSS MiB", "processes"), rows)
     keys = ("bare_mib", "bare_distributions", "whole_mib", "whole_distributions")
     rows = [(name, *(str(found[key]) for key in keys)) for name, found in figures.installed.items()]
     _table("installed", ("", "bare MiB", "distributions", "with model libraries", "distributions"), rows)
@@ -48,7 +48,8 @@ def _run_row(figures: Figures, case: str, name: str) -> tuple[str, ...]:
 
 
 def _start_row(figures: Figures, setup: str, name: str) -> tuple[str, ...]:
-    return (name, *(_text(figures.of_start(name, setup, figure)) for figure in ("start_s", "pss_mib", "processes")))
+    keys = ("start_s", "all_models_s", "pss_mib", "processes")
+    return (name, *(_text(figures.of_start(name, setup, key)) for key in keys))
 
 
 def _text(spread: Spread | None) -> str:
