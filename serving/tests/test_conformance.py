@@ -328,7 +328,7 @@ def test_models_are_written_and_a_place_that_cannot_be_written_is_told(tmp_path,
     assert main(["--write-models", str(tmp_path / "models")]) == 0
     written = {str(path.relative_to(tmp_path / "models")) for path in (tmp_path / "models").rglob("*.*")}
     assert written == {
-        "slipway/identity/model.py",
+        "slipway/identity/1/model.py",
         "kserve/identity.py",
         "mlserver/identity/runtime.py",
         "mlserver/identity/model-settings.json",
