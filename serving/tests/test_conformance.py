@@ -89,7 +89,7 @@ async def test_a_server_that_is_right_passes_all_that_is_required(identity):
         "errors.unknown-input",
     }
     assert report.is_conformant(results.values())
-    assert results["repository.unload"].outcome is Outcome.PASS
+    assert results["loading.unload"].outcome is Outcome.PASS
 
 
 Document = dict[str, Any]
@@ -227,6 +227,22 @@ async def test_a_server_that_takes_anything_for_a_request_fails_all_refusals():
     refusals = {name for name, result in results.items() if "is refused" in result.check.says}
     assert len(refusals) >= 15
     assert failed(results) >= refusals
+
+
+async def test_a_server_that_answers_a_smuggled_request_is_found():
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+    async def answer_each(reader, writer):
+        text = await reader.read()
+        writer.write(answer * text.count(b" HTTP/1.1\r\n"))
+        await writer.drain()
+        writer.close()
+
+    async with raw_server(answer_each) as url:
+        target = Target(Client(url), "identity")
+        chosen = [check for check in suite.checks(grpc=False) if check.id == "http.smuggling"]
+        (smuggling,) = await asyncio.to_thread(lambda: list(checks.run(chosen, target)))
+    assert (smuggling.outcome, smuggling.seen) == (Outcome.FAIL, "2 answers: 200, 200")
 
 
 async def test_a_server_that_hangs_up_fails_without_an_exception():

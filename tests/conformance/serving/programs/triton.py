@@ -6,6 +6,7 @@ import importlib
 import sys
 from functools import partial
 
+import ml_dtypes
 import numpy as np
 from cases import ARRAYS, TEXTS, Cases, refused, same
 from tritonclient.utils import InferenceServerException
@@ -31,7 +32,7 @@ def echo(datatype, array):
 
 for datatype, array in ARRAYS.items():
     case.add(f"default {datatype}", partial(echo, datatype, array))
-case.add("default BF16", partial(echo, "BF16", np.array([[0.5, -2.0], [1.0, 0.0]], dtype=np.float32)))
+case.add("default BF16", partial(echo, "BF16", np.array([[0.5, -2.0], [1.0, 0.0]], dtype=ml_dtypes.bfloat16)))
 case.add("default empty", partial(echo, "INT32", np.zeros((0, 2), dtype=np.int32)))
 case.add("default large", partial(echo, "FP32", np.ones((1024, 2048), dtype=np.float32)))
 

@@ -10,7 +10,7 @@ from slipway_serving.conformance.suite.health import HEALTH
 from slipway_serving.conformance.suite.inference import INFER
 from slipway_serving.conformance.suite.metadata import METADATA
 from slipway_serving.conformance.suite.numbers import NUMBERS
-from slipway_serving.conformance.suite.repository import INTROSPECTION, REPOSITORY
+from slipway_serving.conformance.suite.repository import INTROSPECTION, LOADING, REPOSITORY
 from slipway_serving.conformance.suite.v1 import V1
 from slipway_serving.conformance.suite.versions import VERSIONS
 from slipway_serving.conformance.suite.wire import HTTP
@@ -39,4 +39,4 @@ def checks(*, grpc: bool) -> list[Check]:
         from slipway_serving.conformance.suite.grpc_api import GRPC  # noqa: PLC0415  # only then is grpcio needed
 
         found += GRPC.checks
-    return found
+    return found + LOADING.checks

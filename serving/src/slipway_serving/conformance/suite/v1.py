@@ -47,7 +47,14 @@ def _instances(target: Target) -> list[Any]:
     if target.echoes:
         return [[1.5, 2.5], [3.5, 4.5]]
     first = target.example()[0]
-    return list(first["data"])
+    return [_nested(first["data"], first["shape"][1:])]
+
+
+def _nested(data: list[Any], shape: list[int]) -> Any:
+    if not shape:
+        return data[0]
+    size = len(data) // shape[0] if shape[0] else 0
+    return [_nested(data[at : at + size], shape[1:]) for at in range(0, len(data), size or 1)]
 
 
 @V1.extension("predict", 'POST /v1/models/M:predict with {"instances": […]} answers {"predictions": […]}')

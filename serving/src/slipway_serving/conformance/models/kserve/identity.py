@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer, model_server
+from kserve import InferOutput, InferRequest, InferResponse, Model, ModelRepository, ModelServer, model_server
 from kserve.errors import InvalidInput
 from kserve.utils.utils import generate_uuid
 
@@ -35,6 +35,18 @@ class Identity(Model):
         )
 
 
+class Repository(ModelRepository):
+    """Loads the model again after it was unloaded, which KServe's own cannot."""
+
+    def load(self, name: str) -> bool:
+        if name != "identity":
+            return False
+        made = Identity(name)
+        made.load()
+        self.update(made)
+        return made.ready
+
+
 def _output(tensor: Any) -> InferOutput:
     # Lists, because KServe 0.21 fails where raw gRPC outputs are arrays ("truth value … is ambiguous").
     return InferOutput(tensor.name, list(tensor.shape), tensor.datatype, tensor.as_numpy().ravel().tolist())
@@ -44,4 +56,4 @@ if __name__ == "__main__":
     model_server.parser.parse_args()  # --http_port, --grpc_port and more, which ModelServer reads
     model = Identity("identity")
     model.load()
-    ModelServer().start([model])
+    ModelServer(registered_models=Repository()).start([model])
