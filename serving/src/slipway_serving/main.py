@@ -24,6 +24,11 @@ def _stop_early(_number: int, _frame: FrameType | None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["conformance"]:  # a model of that name is ./conformance
+        from slipway_serving.conformance.command import main as conformance  # noqa: PLC0415  # the server needs none of it
+
+        return conformance(arguments[1:])
+
     import logging  # noqa: PLC0415  # after the handlers above
 
     from slipway_serving.allocator import keep_large_blocks  # noqa: PLC0415
