@@ -24,7 +24,7 @@ class Process:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "slipway_serving", str(path), "--host", "127.0.0.1"]
+        command = [sys.executable, "-m", "slipway_serving", str(path), "--host", "127.0.0.1", "--grpc-port", "0"]
         self.popen = subprocess.Popen(
             [*command, "--http-port", str(self.port), *arguments],
             stdout=subprocess.PIPE,

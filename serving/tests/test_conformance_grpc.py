@@ -16,7 +16,7 @@ from slipway_serving.conformance.checks import Level, Outcome
 from slipway_serving.conformance.client import Client
 from slipway_serving.conformance.suite.grpc_api import _CONTENTS, GRPC
 from slipway_serving.conformance.target import Target
-from slipway_serving.grpc import open_inference_grpc_pb2 as messages
+from slipway_serving.grpc import messages
 
 Change = Callable[[Any], None]
 WIDTHS = {"BF16": 2} | {name: int(code[-1]) for name, code in tensors.NUMPY.items() if code != "?"} | {"BOOL": 1}

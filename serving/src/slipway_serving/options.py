@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import yaml
@@ -16,6 +16,7 @@ from slipway_serving.errors import did_you_mean
 from slipway_serving.units import parse_duration, parse_size
 
 _LAST_PORT = 65535
+OFF: Final = -1
 _MOST_WORKERS = 1024
 _MOST_CONNECTIONS = 1_000_000
 PREFIX = "SLIPWAY_SERVE_"
@@ -60,6 +61,8 @@ class Options:
     name: str = ""
     host: str = "0.0.0.0"  # noqa: S104  # a server in a container listens on its pod's address
     http_port: int = 8080
+    grpc_port: int = 9000
+    """OFF for no gRPC."""
     max_body: int = 64 << 20
     max_connections: int = 0
     drain_window: float = 3.0
@@ -215,6 +218,7 @@ def _add_models(group: _Group) -> None:
 def _add_listening(group: _Group) -> None:
     group.option("--host", str, "ADDRESS", "address to listen on (default: 0.0.0.0)")
     group.option("--http-port", _port, "PORT", "port to listen on, 0 for any free one (default: 8080)")
+    group.option("--grpc-port", _grpc_port, "PORT", "port for gRPC, 0 for any free one, off for none (default: 9000)")
     group.option("--max-body", parse_size, "SIZE", "largest request body, else 413 (default: 64Mi)")
     group.option(
         "--max-connections",
@@ -284,6 +288,10 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > _LAST_PORT:
         raise ValueError(f"'{text}' is not a port from 0 to {_LAST_PORT}")
     return int(text)
+
+
+def _grpc_port(text: str) -> int:
+    return OFF if text == "off" else _port(text)
 
 
 def _count(text: str) -> int:

@@ -17,10 +17,12 @@ import uvloop
 from slipway_serving import __version__
 from slipway_serving.app import App
 from slipway_serving.errors import ModelLoadError, RequestError
+from slipway_serving.grpc.server import GrpcServer
+from slipway_serving.grpc.service import Service
 from slipway_serving.http.server import HttpServer
 from slipway_serving.metrics import Metrics
 from slipway_serving.middleware.stack import Middleware, middleware_of
-from slipway_serving.options import Options
+from slipway_serving.options import OFF, Options
 from slipway_serving.repository import Repository
 from slipway_serving.sources import Settings
 
@@ -56,6 +58,11 @@ class Lifecycle:
             keep_alive=options.keep_alive,
             max_connections=options.max_connections,
         )
+        self._grpc: GrpcServer | None = None
+        if options.grpc_port != OFF:
+            service = Service(repository, lambda: app.draining)
+            self._grpc = GrpcServer(service, max_body=options.max_body, middleware=middleware)
+        self._grpc_port = 0
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._window: asyncio.Task[None] | None = None
         self._deadline = float("inf")
@@ -66,10 +73,12 @@ class Lifecycle:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         await self._http.listen(self._listener)
+        if self._grpc is not None:
+            self._grpc_port = await self._grpc.start(self._options.host, self._options.grpc_port)
         work = loop.create_task(self._load_and_follow())
         code = await self._end
         work.cancel()
-        unanswered = await self._http.close(max(1.0, self._deadline - time.monotonic()))
+        unanswered = await self._close(max(1.0, self._deadline - time.monotonic()))
         if self._middleware is not None:
             await self._middleware.close(_FLUSH_SECONDS)
         self._repository.close()
@@ -77,6 +86,17 @@ class Lifecycle:
             log.error("stopped with %d requests unanswered: the drain timeout is over", unanswered)
             return 1
         return code
+
+    async def _close(self, seconds: float) -> int:
+        """How many requests stay unanswered."""
+        closing = [self._http.close(seconds)]
+        if self._grpc is not None:
+            closing.append(self._grpc.close(seconds))
+        return sum(await asyncio.gather(*closing))
+
+    @property
+    def _in_flight(self) -> int:
+        return self._http.in_flight + (self._grpc.in_flight if self._grpc is not None else 0)
 
     async def _load_and_follow(self) -> None:
         started = time.perf_counter()
@@ -110,19 +130,20 @@ class Lifecycle:
             names = ", ".join(model.name for model in models[:10]) + (" …" if len(models) > 10 else "")  # noqa: PLR2004
             what = f"{len(models)} models loaded in {seconds:.2f} s ({names}), served at {address}/v2/models/NAME"
             plain = f"{address}/predict/NAME"
+        grpc = f"; gRPC: {host}:{self._grpc_port}" if self._grpc is not None else ""
         print(  # noqa: T201  # the one line that says what is served where
-            f"slipway-serve {__version__}: {what}; plain: {plain}; metrics: {address}/metrics", flush=True
+            f"slipway-serve {__version__}: {what}{grpc}; plain: {plain}; metrics: {address}/metrics", flush=True
         )
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._app.draining:
-            log.error("stopped by a second signal with %d requests unanswered", self._http.in_flight)
+            log.error("stopped by a second signal with %d requests unanswered", self._in_flight)
             logging.shutdown()
             os._exit(1)
         self._app.draining = self._http.draining = True
         window = self._options.drain_window if number == signal.SIGTERM and self._is_serving() else 0.0
         self._deadline = time.monotonic() + self._options.drain_timeout
-        log.info("draining: %d requests in flight, new ones are answered for %.1f s", self._http.in_flight, window)
+        log.info("draining: %d requests in flight, new ones are answered for %.1f s", self._in_flight, window)
         self._window = asyncio.get_running_loop().create_task(self._close_after(window))
 
     def _is_serving(self) -> bool:

@@ -38,11 +38,7 @@ def stream(model: ServedModel, request: Request) -> Pending:
 
 async def _stream(call: Call) -> Response:
     model = call.model
-    inference = await _decoded(model, call.request)
-    runtime = model.runtime
-    source: Stream[Tensors] = (
-        runtime.stream(inference) if isinstance(runtime, StreamingRuntime) else _only(model, inference)
-    )
+    source = items(model, await _decoded(model, call.request))
     first = await operations.next_item(source, model)
     try:
         opening = [] if first is operations.END else [_encode(model, first)]
@@ -53,6 +49,12 @@ async def _stream(call: Call) -> Response:
         call, opening, source, lambda outputs: _encode(model, outputs), lambda error: error_response(error).body
     )
     return operations.event_response(call, pieces, source)
+
+
+def items(model: ServedModel, inference: Inference) -> Stream[Tensors]:
+    """What a model yields; one item where it answers once. Read it with `operations.next_item`."""
+    runtime = model.runtime
+    return runtime.stream(inference) if isinstance(runtime, StreamingRuntime) else _only(model, inference)
 
 
 async def _only(model: ServedModel, inference: Inference) -> AsyncGenerator[Tensors, None]:

@@ -63,6 +63,9 @@ class Call:
             self.model.leave()
             self.model.metrics.answered(code, time.perf_counter() - self.request.started)
 
+    def fail(self, error: BaseException) -> None:
+        self.end(code_of(error))
+
     def finish(self, done: asyncio.Future[Tensors], encode: Callable[[Tensors], Response]) -> Response:
         return self._measured(lambda: encode(done.result()))
 

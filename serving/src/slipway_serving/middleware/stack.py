@@ -33,6 +33,14 @@ log = logging.getLogger("slipway_serving")
 
 OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
 """The kubelet cannot authenticate."""
+GRPC_OPEN_PATHS = frozenset(
+    {
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/inference.GRPCInferenceService/ServerLive",
+        "/inference.GRPCInferenceService/ServerReady",
+    }
+)
 METRICS_PATH = "/metrics"
 _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -241,7 +249,7 @@ def middleware_of(options: Options, registry: CollectorRegistry) -> Middleware |
         observers.append(AccessLog(options.access_log_file, registry))
     if authenticator is None and tracing is None and not observers:
         return None
-    open_paths = OPEN_PATHS | ({METRICS_PATH} if options.metrics_without_auth else frozenset())
+    open_paths = OPEN_PATHS | GRPC_OPEN_PATHS | ({METRICS_PATH} if options.metrics_without_auth else frozenset())
     return Middleware(
         registry, authenticator=authenticator, open_paths=open_paths, tracing=tracing, observers=observers
     )

@@ -14,7 +14,7 @@ from slipway_serving.conformance.checks import CheckFailed, Group, Level, NotSup
 from slipway_serving.conformance.target import Target
 from slipway_serving.conformance.tensors import BINARY_ONLY, DATATYPES, SAMPLES, to_raw
 
-messages: Any = import_module("slipway_serving.grpc.open_inference_grpc_pb2")  # generated, without types
+messages: Any = import_module("slipway_serving.grpc.messages")  # generated, without types
 GRPC = Group("grpc", "gRPC, open_inference_grpc.proto")
 _SERVICE = "inference.GRPCInferenceService"
 _CONTENTS = {
