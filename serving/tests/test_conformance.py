@@ -24,6 +24,7 @@ from slipway_serving.conformance.client import Client
 from slipway_serving.conformance.command import main
 from slipway_serving.conformance.target import Target, discover
 from slipway_serving.datatypes import DATATYPES
+from slipway_serving.errors import RequestError
 from slipway_serving.http.messages import JSON, Pending, Request, Response
 from slipway_serving.http.server import HttpServer
 from slipway_serving.metrics import Metrics
@@ -43,6 +44,9 @@ class FaultyApp:
     def handle(self, request: Request) -> Response | Pending:
         answer = self._app.handle(request)
         return answer if isinstance(answer, Pending) else self._fault(request, answer)
+
+    def refuse(self, request: Request, error: RequestError) -> Response:
+        return self._fault(request, self._app.refuse(request, error))
 
     def finish(self, request: Request, pending: Pending) -> Response:
         return self._fault(request, self._app.finish(request, pending))

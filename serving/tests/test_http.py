@@ -186,6 +186,8 @@ def test_no_bytes_whatsoever_hang_or_crash_it(garbage):
         (b"GET /" + b"a" * (65 << 10) + b" HTTP/1.1\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nx: " + b"a" * (65 << 10) + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\n" + b"".join(b"x%d: y\r\n" % n for n in range(200)) + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400),
         (b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     ],
 )
@@ -258,6 +260,12 @@ async def test_connections_stay_open_as_the_client_says(connect, version, header
     connection.feed(b"GET / HTTP/%b\r\nHost: x\r\n%b\r\n" % (version, header))
     assert connection.wire.closed == closed
     assert said in connection.wire.written
+
+
+async def test_a_whole_url_is_a_path_too(connect):
+    connection = connect()
+    connection.feed(b"GET http://x:80/v2?a HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert connection.wire.written.endswith(b"GET /v2?a ")
 
 
 async def test_head_has_the_head_alone(connect):

@@ -180,6 +180,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         known = self._headers.get(name)
+        if known is not None and name == b"host":
+            raise InvalidInputError("the request has more than one Host header")
         self._headers[name] = value if known is None else known + b", " + value
         self._count_head(len(name) + len(value))
         if len(self._headers) > MAX_HEADERS:
@@ -195,6 +197,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
             return
         self._method = self._parser.get_method().decode("latin-1")
         self._old = self._parser.get_http_version() != "1.1"
+        if not self._old and b"host" not in self._headers:
+            raise InvalidInputError("the request has no Host header, which HTTP/1.1 wants (RFC 9112, 3.2)")
         connection = self._headers.get(b"connection")
         self._keep = not self._old if connection is None else _keeps_alive(connection, old=self._old)
         length = int(self._headers.get(b"content-length", b"0"))
@@ -241,7 +245,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
             body: bytes | memoryview = self._direct
         else:
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        request = Request(self._method, self._url, self._headers, body, self._peer, self._started)
+        target = self._url if self._url.startswith(b"/") else _origin_form(self._url)
+        request = Request(self._method, target, self._headers, body, self._peer, self._started)
         self._waiting.append(_Exchange(request, self._keep, self._old))
         self._begin()
         if not self._busy:
@@ -422,6 +427,14 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._closing = True
         if self._transport is not None:
             self._transport.close()
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path and query of a whole URL, which a client may send (RFC 9112, 3.2.2)."""
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        return target
+    return b"/" + rest.partition(b"/")[2]
 
 
 def _keeps_alive(connection: bytes, *, old: bool) -> bool:
