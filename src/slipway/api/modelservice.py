@@ -15,7 +15,7 @@ from slipway.api.conditions import LIST_SET, Conditions
 from slipway.api.resource import Column, Resource
 from slipway.api.server import NameRef, Server
 
-Format = Literal["onnx", "sklearn", "python", "custom"]
+Format = Literal["onnx", "sklearn", "xgboost", "lightgbm", "python", "custom"]
 
 DEFAULT_TIMEOUT: Final = "60s"
 DEFAULT_FETCH_TIMEOUT: Final = "30m"

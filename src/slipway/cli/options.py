@@ -95,7 +95,11 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it answ
 Timeout = Annotated[str, typer.Option("--timeout", help="How long to wait, with a unit: 90s, 10m.")]
 ModelFormat = Annotated[
     str | None,
-    typer.Option("--format", help="onnx, sklearn, python or custom. Default: what the files tell.", show_default=False),
+    typer.Option(
+        "--format",
+        help="onnx, sklearn, xgboost, lightgbm, python or custom. Default: what the files tell.",
+        show_default=False,
+    ),
 ]
 AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Trust the author of a pickled model.")]
 RegistryAddress = Annotated[

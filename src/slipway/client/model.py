@@ -10,12 +10,22 @@ from pathlib import Path
 from slipway.client.errors import InvalidInputError, near
 from slipway.client.onnxfile import check_onnx
 
-FORMATS = ("onnx", "sklearn", "python", "custom")
+FORMATS = ("onnx", "sklearn", "xgboost", "lightgbm", "python", "custom")
 """What `spec.model.format` takes: as in `slipway.api.modelservice`; a test compares them."""
 
 _KNOWN = ", ".join(FORMATS)
 _PICKLES = (".pkl", ".pickle", ".joblib")
-_SUFFIXES = {".onnx": "onnx", ".py": "python", ".skops": "sklearn", **dict.fromkeys(_PICKLES, "sklearn")}
+_SUFFIXES = {
+    ".onnx": "onnx",
+    ".py": "python",
+    ".skops": "sklearn",
+    **dict.fromkeys(_PICKLES, "sklearn"),
+    ".ubj": "xgboost",
+    ".bst": "xgboost",
+    ".lgb": "lightgbm",
+}
+_BOOSTED = {"model.json": "xgboost", "model.txt": "lightgbm"}
+"""Names that tell a format where no ending does: many files end so."""
 _ENTRY = "model.py"
 _SETTINGS = "model.yaml"
 
@@ -102,6 +112,9 @@ def _detect(path: Path, files: list[Path]) -> str | None:
     models = [file for file in models if file.stem == "model"] or models
     if len(models) == 1:
         return _SUFFIXES[models[0].suffix]
+    boosted = [_BOOSTED[file.name] for file in top if file.name in _BOOSTED]
+    if not models and len(boosted) == 1:
+        return boosted[0]
     if models:
         names = ", ".join(file.name for file in models[:3])
         raise InvalidInputError(

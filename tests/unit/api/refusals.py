@@ -179,8 +179,12 @@ MODEL_SERVICE: list[Wrong] = [
     Wrong("spec.model", None, "is missing; Which model is served"),
     Wrong("spec.model.uri", "s3//bucket/iris", f"'s3//bucket/iris' {NOT_KNOWN}"),
     Wrong("spec.model.uri", ABSENT, "is missing; Where the model is"),
-    Wrong("spec.model.format", "onxx", "'onxx' is not one of onnx, sklearn, python, custom; did you mean onnx?"),
-    Wrong("spec.model.format", True, "must be one of onnx, sklearn, python, custom, not a boolean"),
+    Wrong(
+        "spec.model.format",
+        "onxx",
+        "'onxx' is not one of onnx, sklearn, xgboost, lightgbm, python, custom; did you mean onnx?",
+    ),
+    Wrong("spec.model.format", True, "must be one of onnx, sklearn, xgboost, lightgbm, python, custom, not a boolean"),
     Wrong(
         "spec.server",
         [],

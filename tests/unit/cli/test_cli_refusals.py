@@ -48,7 +48,7 @@ def test_empty_directory(refused, home):
 def test_unknown_format(refused, model):
     said = refused("deploy", "iris", model, "--format", "onxx")
     assert "There is no model format onxx; did you mean onnx?" in said
-    assert "Known formats: onnx, sklearn, python, custom." in said
+    assert "Known formats: onnx, sklearn, xgboost, lightgbm, python, custom." in said
     assert "did you mean onnx?" in refused("deploy", "iris", "oci://r/iris:1", "--format", "onxx")
 
 

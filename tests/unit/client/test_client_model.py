@@ -167,3 +167,14 @@ def test_a_directory_that_cannot_be_read_is_not_left_out(tmp_path, monkeypatch):
         check_model(tmp_path, "python")
     with pytest.raises(OciError, match="weights cannot be read: Permission denied"):
         model_image(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("a.ubj", "xgboost"), ("model.json", "xgboost"), ("a.lgb", "lightgbm"), ("model.txt", "lightgbm")],
+)
+def test_boosted_trees_are_known_by_their_files(tmp_path, name, format):  # noqa: A002  # the field's name
+    (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "README.txt").write_bytes(b"x")
+    (tmp_path / "config.json").write_bytes(b"{}")
+    assert check_model(tmp_path).format == format
