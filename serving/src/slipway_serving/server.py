@@ -74,7 +74,9 @@ class Lifecycle:
             loop.add_signal_handler(number, self._on_signal, number)
         await self._http.listen(self._listener)
         if self._grpc is not None:
-            self._grpc_port = await self._grpc.start(self._options.host, self._options.grpc_port)
+            listener = listen(self._options.host, self._options.grpc_port, "--grpc-port")
+            self._grpc_port = listener.getsockname()[1]
+            await self._grpc.listen(listener)
         work = loop.create_task(self._load_and_follow())
         code = await self._end
         work.cancel()
@@ -141,6 +143,8 @@ class Lifecycle:
             logging.shutdown()
             os._exit(1)
         self._app.draining = self._http.draining = True
+        if self._grpc is not None:
+            self._grpc.drain()
         window = self._options.drain_window if number == signal.SIGTERM and self._is_serving() else 0.0
         self._deadline = time.monotonic() + self._options.drain_timeout
         log.info("draining: %d requests in flight, new ones are answered for %.1f s", self._in_flight, window)

@@ -36,7 +36,7 @@ _TYPED = {
 }
 
 
-def parse(data: bytes) -> tuple[Any, list[memoryview]]:
+def parse(data: bytes | bytearray | memoryview) -> tuple[Any, list[memoryview]]:
     """A ModelInferRequest without its raw contents, and those. Raises InvalidInputError."""
     head, raw = _split(memoryview(data))
     try:

@@ -1,202 +1,145 @@
-"""The gRPC side of the process: grpcio's server on the event loop, errors as statuses, and health for the kubelet."""
+"""The gRPC side of the process: connections, the service's methods, and health for the kubelet."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
-import grpc
-import grpc.aio
-
-from slipway_serving.errors import ModelFailedError, ModelLoadError, RequestError
+from slipway_serving.errors import NotFoundError, RequestError
 from slipway_serving.grpc import messages
+from slipway_serving.grpc.calls import Call, Message, Method, status_of, told
+from slipway_serving.grpc.connection import Connection, Stream
 from slipway_serving.grpc.service import Service
 from slipway_serving.http.messages import Request
 from slipway_serving.middleware.exchange import CLIENT_GONE, Exchange
 from slipway_serving.middleware.stack import Middleware
 
-log = logging.getLogger("slipway_serving")
-
-_INFER, _STREAM = "ModelInfer", "ModelStreamInfer"
-_HEALTH = "grpc.health.v1.Health"
-_STATUSES: Final = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    422: grpc.StatusCode.INVALID_ARGUMENT,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    501: grpc.StatusCode.UNIMPLEMENTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
+_HEALTH: Final = "grpc.health.v1.Health"
+_PLAIN: Final = (
+    "ServerLive",
+    "ServerReady",
+    "ServerMetadata",
+    "ModelReady",
+    "ModelMetadata",
+    "ModelConfig",
+    "ModelStatistics",
+    "RepositoryIndex",
+    "RepositoryModelLoad",
+    "RepositoryModelUnload",
+)
 _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
 """HealthCheckResponse (grpc.health.v1): field 1, the status."""
 _WATCH_SECONDS = 0.5
-_HEAD_BYTES = 64 << 10
-_NO_LIMIT = -1
+_POLL_SECONDS = 0.02
+_BACKLOG = 2048
+_BUFFER_BYTES = 256 << 10
 _OK = 200
+
+Answer = Callable[[Message, Request], Awaitable[bytes]]
 
 
 class GrpcServer:
     """Serves the models of a repository; `in_flight` counts the calls that are not answered."""
 
     def __init__(self, service: Service, *, max_body: int, middleware: Middleware | None = None) -> None:
+        self.max_body = max_body
         self.in_flight = 0
+        self.connections: set[Connection] = set()
+        self.buffer = memoryview(bytearray(_BUFFER_BYTES))
+        """Shared by all connections: each piece is read before the next is received."""
         self._service = service
         self._middleware = middleware
-        options = [
-            ("grpc.max_receive_message_length", max_body),
-            ("grpc.max_send_message_length", _NO_LIMIT),
-            ("grpc.max_metadata_size", _HEAD_BYTES),
-            ("grpc.so_reuseport", 0),  # a second server on the port is a mistake that has to be told
-        ]
-        self._server = grpc.aio.server(options=options)
-        self._server.add_generic_rpc_handlers((self._methods(), self._health()))
+        self._servers: list[asyncio.Server] = []
+        self._methods = {method.path.encode(): method for method in self._all()}
 
-    async def start(self, host: str, port: int) -> int:
-        """Listens; returns the port. Raises ModelLoadError where that is not possible."""
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        try:
-            bound = self._server.add_insecure_port(address)
-        except RuntimeError:
-            bound = 0
-        if not bound:
-            raise ModelLoadError(
-                f"cannot listen on {host} port {port} for gRPC", "choose others with --host and --grpc-port"
-            )
-        await self._server.start()
-        return int(bound)
+    async def listen(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._servers.append(await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG))
+
+    def open_call(self, connection: Connection, stream: Stream, headers: dict[bytes, bytes]) -> Call:
+        return Call(self, connection, stream, headers, self._methods.get(headers.get(b":path", b"")))
+
+    def drain(self) -> None:
+        """Asks every client to open a new connection for its next call."""
+        for connection in self.connections:
+            connection.drain()
 
     async def close(self, seconds: float) -> int:
         """Accepts nothing more, waits at most so long for what is in flight; returns how many stay unanswered."""
-        stopping = asyncio.ensure_future(self._server.stop(seconds))
-        await asyncio.wait([stopping], timeout=seconds)
-        unanswered = self.in_flight
-        with contextlib.suppress(Exception):
-            await stopping
-        return unanswered
+        for server in self._servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while self.connections and loop.time() < deadline:
+            for connection in list(self.connections):
+                connection.close_when_idle()
+            await asyncio.sleep(_POLL_SECONDS)
+        return self.in_flight
 
-    def _methods(self) -> Any:
-        names = ("Live", "Ready", "Metadata")
-        plain = [
-            *(f"Server{name}" for name in names),
-            *(f"Model{name}" for name in (*names[1:], "Config", "Statistics")),
+    def _all(self) -> list[Method]:
+        service = f"/{messages.SERVICE}/"
+        return [
+            *(self._plain(service, name) for name in _PLAIN),
+            Method(f"{service}ModelInfer", self._guarded(f"{service}ModelInfer", self._service.infer)),
+            Method(f"{service}ModelStreamInfer", streamed=self._stream),
+            Method(f"/{_HEALTH}/Check", self._check),
+            Method(f"/{_HEALTH}/Watch", streamed=self._watch),
         ]
-        plain += ["RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"]
-        handlers: dict[str, Any] = {name: self._plain(name) for name in plain}
-        handlers[_INFER] = grpc.unary_unary_rpc_method_handler(self._infer)
-        handlers[_STREAM] = grpc.stream_stream_rpc_method_handler(self._stream)
-        return grpc.method_handlers_generic_handler(messages.SERVICE, handlers)
 
-    def _plain(self, name: str) -> Any:
+    def _plain(self, service: str, name: str) -> Method:
         read = getattr(messages, f"{name}Request").FromString
-        method: Callable[[Any], Awaitable[Any]] = getattr(self._service, name)
+        method = getattr(self._service, name)
 
-        async def answer(data: bytes, _request: Request) -> bytes:
-            return bytes((await method(read(data))).SerializeToString())
+        async def answer(data: Message, _request: Request) -> bytes:
+            return bytes((await method(read(bytes(data)))).SerializeToString())
 
-        async def handle(data: bytes, context: Any) -> bytes:
-            return await self._answered(f"/{messages.SERVICE}/{name}", answer, data, context)
+        return Method(service + name, self._guarded(service + name, answer))
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+    def _guarded(self, path: str, answer: Answer) -> Callable[[Message, Call], Awaitable[bytes]]:
+        """A method, admitted and watched where something of that is switched on."""
+        middleware = self._middleware
 
-    async def _infer(self, data: bytes, context: Any) -> bytes:
-        return await self._answered(f"/{messages.SERVICE}/{_INFER}", self._service.infer, data, context)
+        async def bare(data: Message, call: Call) -> bytes:
+            return await answer(data, _request(data, call))
 
-    async def _answered(
-        self, path: str, answer: Callable[[bytes, Request], Awaitable[bytes]], data: bytes, context: Any
-    ) -> bytes:
-        request = Request("POST", b"", body=data, started=time.perf_counter())
-        self.in_flight += 1
-        try:
-            if self._middleware is None:
-                return await answer(data, request)
-            return await self._watched(path, answer, request, context, self._middleware)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001  # every one becomes a status
-            status, said = _told(error, path)
-        finally:
-            self.in_flight -= 1
-        await context.abort(status, said)
-        raise AssertionError  # abort raises
+        async def watched(data: Message, call: Call) -> bytes:
+            return await _watched(path, answer, _request(data, call), call, middleware)  # type: ignore[arg-type]
 
-    async def _watched(
-        self,
-        path: str,
-        answer: Callable[[bytes, Request], Awaitable[bytes]],
-        request: Request,
-        context: Any,
-        middleware: Middleware,
-    ) -> bytes:
-        exchange = middleware.arrived(_exchange(path, context, request))
-        try:
-            middleware.admit(exchange, path)
-            with middleware.running(exchange):
-                made = await answer(bytes(request.body), request)
-        except BaseException as error:
-            exchange.status = CLIENT_GONE if isinstance(error, asyncio.CancelledError) else _http_status(error)
-            exchange.grpc_status = _STATUSES.get(exchange.status, grpc.StatusCode.INTERNAL).name
-            raise
-        else:
-            exchange.status, exchange.grpc_status, exchange.answer_size = _OK, "OK", len(made)
-            return made
-        finally:
-            exchange.model = request.model
-            middleware.ended(exchange)
+        return bare if middleware is None else watched
 
-    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    async def _stream(self, requests: AsyncIterator[Message], call: Call) -> AsyncIterator[bytes]:
         """Requests one after the other. A failure is the answer to its request, and the stream goes on, as Triton's."""
-        path = f"/{messages.SERVICE}/{_STREAM}"
-        await self._admitted(path, context)
+        path = f"/{messages.SERVICE}/ModelStreamInfer"
+        if self._middleware is not None:
+            self._middleware.authenticate(call.metadata, path)
         async for data in requests:
-            self.in_flight += 1
-            request = Request("POST", b"", body=data, started=time.perf_counter())
             try:
-                async for item in self._service.stream(data, request):
+                async for item in self._service.stream(data, _request(data, call)):
                     yield messages.ModelStreamInferResponse(
                         infer_response=messages.ModelInferResponse.FromString(item)
                     ).SerializeToString()
             except Exception as error:  # noqa: BLE001  # every one becomes an answer
-                yield messages.ModelStreamInferResponse(error_message=_told(error, path)[1]).SerializeToString()
-            finally:
-                self.in_flight -= 1
-
-    async def _admitted(self, path: str, context: Any) -> None:
-        if self._middleware is not None:
-            try:
-                self._middleware.authenticate(_metadata(context), path)
-            except RequestError as error:
-                await context.abort(*_told(error, path))
+                yield messages.ModelStreamInferResponse(error_message=told(error, path)[1]).SerializeToString()
 
     # grpc.health.v1
 
-    def _health(self) -> Any:
-        return grpc.method_handlers_generic_handler(
-            _HEALTH,
-            {
-                "Check": grpc.unary_unary_rpc_method_handler(self._check),
-                "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
-            },
-        )
-
-    async def _check(self, data: bytes, context: Any) -> bytes:
-        if _service_of(data) not in (b"", messages.SERVICE.encode()):
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"this server has the service {messages.SERVICE}")
+    async def _check(self, data: Message, _call: Call) -> bytes:
+        if _service_of(bytes(data)) not in (b"", messages.SERVICE.encode()):
+            raise NotFoundError(f"this server has the service {messages.SERVICE}")
         return self._status()
 
-    async def _watch(self, _data: bytes, _context: Any) -> AsyncIterator[bytes]:
-        told = b""
+    async def _watch(self, requests: AsyncIterator[Message], _call: Call) -> AsyncIterator[bytes]:
+        async for _ in requests:
+            break
+        told_last = b""
         while True:
             now = self._status()
-            if now != told:
-                told = now
+            if now != told_last:
+                told_last = now
                 yield now
             await asyncio.sleep(_WATCH_SECONDS)
 
@@ -204,29 +147,30 @@ class GrpcServer:
         return _SERVING if self._service.is_ready() else _NOT_SERVING
 
 
-def _told(error: Exception, path: str) -> tuple[Any, str]:
-    """The status of an error, and what a client is told of it."""
-    if not isinstance(error, RequestError):
-        log.error("a bug of the server, on %s", path, exc_info=error)
-        error = ModelFailedError("the server failed on this request; its log has the details")
-    return _STATUSES.get(error.status, grpc.StatusCode.INTERNAL), str(error)
-
-
-def _http_status(error: BaseException) -> int:
-    return error.status if isinstance(error, RequestError) else ModelFailedError.status
-
-
-def _exchange(path: str, context: Any, request: Request) -> Exchange:
-    return Exchange(
-        "POST", path, _metadata(context), context.peer(), request.started, protocol="grpc", body=request.body
+async def _watched(path: str, answer: Answer, request: Request, call: Call, middleware: Middleware) -> bytes:
+    exchange = middleware.arrived(
+        Exchange("POST", path, call.metadata, call.peer, request.started, protocol="grpc", body=request.body)
     )
+    try:
+        middleware.admit(exchange, path)
+        with middleware.running(exchange):
+            made = await answer(request.body, request)
+    except BaseException as error:
+        gone = isinstance(error, asyncio.CancelledError)
+        exchange.status = CLIENT_GONE if gone else error.status if isinstance(error, RequestError) else 500
+        exchange.grpc_status = "CANCELLED" if gone else status_of(error)[1]
+        raise
+    else:
+        exchange.status, exchange.grpc_status, exchange.answer_size = _OK, "OK", len(made)
+        return made
+    finally:
+        exchange.model = request.model
+        with contextlib.suppress(Exception):
+            middleware.ended(exchange)
 
 
-def _metadata(context: Any) -> dict[bytes, bytes]:
-    return {
-        key.encode(): value if isinstance(value, bytes) else value.encode()
-        for key, value in context.invocation_metadata() or ()
-    }
+def _request(data: Message, call: Call) -> Request:
+    return Request("POST", b"", call.metadata, data, call.peer, time.perf_counter())
 
 
 def _service_of(data: bytes) -> bytes:

@@ -16,6 +16,7 @@ from slipway_serving.codec.v2 import InferRequest
 from slipway_serving.description import config, statistics
 from slipway_serving.errors import InvalidInputError, NotFoundError, UnavailableError
 from slipway_serving.grpc import codec, messages
+from slipway_serving.grpc.calls import Message
 from slipway_serving.http.messages import Request
 from slipway_serving.models import ServedModel
 from slipway_serving.repository import Repository
@@ -88,7 +89,7 @@ class Service:
 
     # Inference
 
-    async def infer(self, data: bytes, request: Request) -> bytes:
+    async def infer(self, data: Message, request: Request) -> bytes:
         """A ModelInferResponse for a ModelInferRequest, both as they are on the wire."""
         model, call, decoded = await self._begin(data, request)
         try:
@@ -100,7 +101,7 @@ class Service:
         call.end(_OK)
         return answer
 
-    async def stream(self, data: bytes, request: Request) -> AsyncIterator[bytes]:
+    async def stream(self, data: Message, request: Request) -> AsyncIterator[bytes]:
         """The ModelInferResponses to one ModelInferRequest: one, or as many as a model yields."""
         model, call, decoded = await self._begin(data, request)
         try:
@@ -113,7 +114,7 @@ class Service:
             raise
         call.end(_OK)
 
-    async def _begin(self, data: bytes, request: Request) -> tuple[ServedModel, Call, InferRequest]:
+    async def _begin(self, data: Message, request: Request) -> tuple[ServedModel, Call, InferRequest]:
         message, raw = codec.parse(data)
         model = self._repository.find(message.model_name, message.model_version)
         call = Call(model, request)

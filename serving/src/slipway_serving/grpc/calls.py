@@ -1,0 +1,238 @@
+"""One gRPC call: its messages in, its answer or its status out (gRPC over HTTP2)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from slipway_serving.errors import (
+    BodyTooLargeError,
+    DeadlineExceededError,
+    InvalidInputError,
+    ModelFailedError,
+    NotOfferedError,
+    RequestError,
+)
+from slipway_serving.grpc import frames
+from slipway_serving.http.encoding import decompress
+
+if TYPE_CHECKING:
+    from slipway_serving.grpc.connection import Connection, Stream
+    from slipway_serving.grpc.server import GrpcServer
+
+log = logging.getLogger("slipway_serving")
+
+STATUSES: Final = {
+    400: (3, "INVALID_ARGUMENT"),
+    401: (16, "UNAUTHENTICATED"),
+    403: (7, "PERMISSION_DENIED"),
+    404: (5, "NOT_FOUND"),
+    413: (8, "RESOURCE_EXHAUSTED"),
+    415: (12, "UNIMPLEMENTED"),
+    422: (3, "INVALID_ARGUMENT"),
+    429: (8, "RESOURCE_EXHAUSTED"),
+    501: (12, "UNIMPLEMENTED"),
+    503: (14, "UNAVAILABLE"),
+    504: (4, "DEADLINE_EXCEEDED"),
+}
+"""A status of gRPC for each of HTTP that an error may have."""
+_INTERNAL: Final = (13, "INTERNAL")
+_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+_SECONDS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_MOST_QUEUED = 16
+
+Message = bytes | bytearray | memoryview
+Unary = Callable[[Message, "Call"], Awaitable[bytes]]
+Streamed = Callable[[AsyncIterator[Message], "Call"], AsyncIterator[bytes]]
+_Received = tuple[memoryview, bool]
+"""A message, and whether it is compressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What answers a path: one message for one, or any number for any number."""
+
+    path: str
+    unary: Unary | None = None
+    streamed: Streamed | None = None
+
+
+class Call:
+    """A call, from its headers to its status."""
+
+    def __init__(
+        self,
+        server: GrpcServer,
+        connection: Connection,
+        stream: Stream,
+        metadata: dict[bytes, bytes],
+        method: Method | None,
+    ) -> None:
+        self.metadata = metadata
+        """By lower-case name."""
+        self.peer = connection.peer
+        self._server = server
+        self._connection = connection
+        self._stream = stream
+        self._method = method
+        self._messages: asyncio.Queue[_Received | None] = asyncio.Queue()
+        self._message: _Received | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = self._opened = False
+        server.in_flight += 1
+        if method is None:
+            path = metadata.get(b":path", b"").decode("latin-1")
+            self.fail(NotOfferedError(f"this server has no method {path:.200}"))
+            return
+        timeout = metadata.get(b"grpc-timeout")
+        if timeout is not None:
+            self._set_deadline(timeout)
+        if method.streamed is not None:
+            self._start(self._run_streamed(method.streamed))
+
+    def _set_deadline(self, timeout: bytes) -> None:
+        found = _TIMEOUT.fullmatch(timeout)
+        if found is None:
+            self.fail(InvalidInputError("grpc-timeout is not a time"))
+            return
+        seconds = int(found[1]) * _SECONDS[found[2]]
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self.fail(DeadlineExceededError("the client's deadline is over"))
+
+    def _start(self, work: Any) -> None:
+        self._task = asyncio.get_running_loop().create_task(work)
+
+    # What the client sends
+
+    @property
+    def wants_more(self) -> bool:
+        """False while messages wait that nobody has read."""
+        return self._messages.qsize() < _MOST_QUEUED
+
+    def received(self, message: memoryview, *, compressed: bool) -> None:
+        if self._over or self._method is None:
+            return
+        if self._method.streamed is not None:
+            self._messages.put_nowait((message, compressed))
+        elif self._message is None:
+            self._message = message, compressed
+        else:
+            self.fail(InvalidInputError("the method takes one message"))
+
+    async def _plain(self, message: memoryview, compressed: bool) -> bytes | bytearray | memoryview:
+        if not compressed:
+            return message
+        encoding = self.metadata.get(b"grpc-encoding", b"identity")
+        if encoding not in (b"gzip", b"deflate"):
+            said = encoding[:40].decode("latin-1")
+            raise NotOfferedError(f"grpc-encoding {said} is not possible; send gzip, deflate or identity")
+        return await asyncio.to_thread(decompress, message, encoding, self._server.max_body)
+
+    def too_large(self, length: int) -> None:
+        limit = self._server.max_body
+        self.fail(BodyTooLargeError(f"the message has {length} bytes, and the limit is {limit}: --max-body"))
+
+    def complete(self, *, whole: bool) -> None:
+        """The client has sent all that it wants to."""
+        if self._over or self._method is None:
+            return
+        if not whole:
+            self.fail(InvalidInputError("the message ends too early"))
+        elif self._method.streamed is not None:
+            self._messages.put_nowait(None)
+        elif self._message is None:
+            self.fail(InvalidInputError("the method takes one message"))
+        elif self._method.unary is not None:
+            self._start(self._run(self._method.unary, *self._message))
+
+    def cancel(self) -> None:
+        """The client has gone, or wants no answer any more."""
+        self._finish()
+        if self._task is not None:
+            self._task.cancel()
+
+    # What it is answered
+
+    async def _run(self, answer: Unary, message: memoryview, compressed: bool) -> None:
+        try:
+            made = await answer(await self._plain(message, compressed) if compressed else message, self)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  # every one becomes a status
+            self.fail(error)
+            return
+        if not self._over:
+            self._send(made)
+            self._status(frames.OK)
+
+    async def _run_streamed(self, answer: Streamed) -> None:
+        try:
+            async for made in answer(self._read(), self):
+                self._send(made)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  # every one becomes a status
+            self.fail(error)
+            return
+        if not self._over:
+            self._open()
+            self._status(frames.OK)
+
+    async def _read(self) -> AsyncIterator[Message]:
+        while (received := await self._messages.get()) is not None:
+            yield await self._plain(*received)
+
+    def _open(self) -> None:
+        if not self._opened:
+            self._opened = True
+            self._connection.send(self._stream, frames.ANSWER, frames.HEADERS, frames.END_HEADERS)
+
+    def _send(self, message: bytes) -> None:
+        self._open()
+        head = b"\x00" + len(message).to_bytes(4)
+        if len(message) < frames.DEFAULT_FRAME:
+            self._connection.send(self._stream, head + message, frames.DATA, 0)
+        else:
+            self._connection.send(self._stream, head, frames.DATA, 0)
+            self._connection.send(self._stream, message, frames.DATA, 0)
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the call with the error's status."""
+        if self._over:
+            return
+        (code, _), said = told(error, self._method.path if self._method else "")
+        block = frames.trailers(code, said)
+        self._status(block if self._opened else frames.ANSWER + block)
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    def _status(self, block: bytes) -> None:
+        self._connection.send(self._stream, block, frames.HEADERS, frames.END_HEADERS | frames.END_STREAM)
+        self._finish()
+
+    def _finish(self) -> None:
+        if not self._over:
+            self._over = True
+            self._server.in_flight -= 1
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def status_of(error: BaseException) -> tuple[int, str]:
+    """The number and name of an error's status."""
+    return STATUSES.get(error.status, _INTERNAL) if isinstance(error, RequestError) else _INTERNAL
+
+
+def told(error: BaseException, path: str) -> tuple[tuple[int, str], str]:
+    """The status of an error, and what a client is told of it."""
+    if not isinstance(error, RequestError):
+        log.error("a bug of the server, on %s", path, exc_info=error)
+        error = ModelFailedError("the server failed on this request; its log has the details")
+    return status_of(error), str(error)
