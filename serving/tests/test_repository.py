@@ -165,9 +165,11 @@ async def test_new_models_come_and_removed_ones_go_and_broken_ones_are_told_once
     repository = await loaded(tmp_path, "poll")
     write(tmp_path / "n", ANSWER % 2)
     write(tmp_path / "broken", BROKEN)
+    write(tmp_path / "unset", settings="batchng: 1")
     await repository.look(await repository.look({}))
     assert await asked(repository, "n") == 12
     assert "model 'broken' has changed and does not load" in caplog.text
+    assert "unknown key 'batchng'" in caplog.text
     caplog.clear()
     assert await repository.look({}) == {}
     assert not caplog.text

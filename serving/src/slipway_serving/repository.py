@@ -184,12 +184,16 @@ class Repository:
     async def poll(self, seconds: float) -> None:
         """Looks every so many seconds, and loads what has changed and stayed the same for one look. Runs for ever."""
         pending: dict[str, Fingerprint] = {}
+        told = ""
         while True:
             await asyncio.sleep(seconds)
             try:
                 pending = await self.look(pending)
+                told = ""
             except ModelLoadError as error:
-                log.warning("the models cannot be looked through: %s", error.message)
+                if error.message != told:
+                    log.warning("the models cannot be looked through: %s", error.message)
+                told = error.message
             except Exception:
                 log.exception("a bug of the server, while looking for changed models")
 

@@ -48,7 +48,7 @@ def find_directories(path: Path, settings: Settings) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for directory in sorted(path.iterdir()):
         if directory.is_dir() and not directory.name.startswith((".", "_", "lost+found")):
-            name = _checked(read_config(directory).name or directory.name)
+            name = _checked(_name_of(directory))
             if name in found:
                 raise ModelLoadError(f"{found[name]} and {directory} are both called '{name}'")
             found[name] = directory
@@ -57,6 +57,14 @@ def find_directories(path: Path, settings: Settings) -> dict[str, Path]:
     if settings.name:
         raise ModelLoadError(f"--name is for one model, and {path} holds {len(found)}", "leave it out")
     return found
+
+
+def _name_of(directory: Path) -> str:
+    """What settings that cannot be read are wrong about is told when the model is loaded, not of all models."""
+    try:
+        return read_config(directory).name or directory.name
+    except ModelLoadError:
+        return directory.name
 
 
 def _checked(name: str) -> str:
