@@ -31,14 +31,12 @@ def _run(arguments: list[str]) -> int:
 
     import logging  # noqa: PLC0415  # after the handlers above
 
-    from slipway_serving.allocator import keep_large_blocks  # noqa: PLC0415
     from slipway_serving.errors import ModelLoadError  # noqa: PLC0415
     from slipway_serving.options import parse  # noqa: PLC0415
     from slipway_serving.server import report, serve  # noqa: PLC0415
 
     options = parse(arguments, os.environ)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=options.log_level.upper())
-    keep_large_blocks()
     try:
         return serve(options)
     except ModelLoadError as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+from slipway_serving.allocator import give_back
 from slipway_serving.config import FILE_NAME
 from slipway_serving.datatypes import Tensors
 from slipway_serving.errors import ModelLoadError, UnavailableError
@@ -111,6 +112,7 @@ class ServedModel:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), seconds)
         self.unload()
+        give_back()
 
     def enter(self) -> None:
         """Somebody has this model in hand: it stays until `leave`."""

@@ -15,6 +15,7 @@ import time
 import uvloop
 
 from slipway_serving import __version__
+from slipway_serving.allocator import give_back, keep_large_blocks
 from slipway_serving.app import App
 from slipway_serving.errors import ModelLoadError, RequestError
 from slipway_serving.grpc.server import GrpcServer
@@ -115,6 +116,8 @@ class Lifecycle:
             return
         gc.collect()
         gc.freeze()  # what is loaded lives as long as the process: never look at it again
+        give_back()
+        keep_large_blocks()
         self._announce(time.perf_counter() - started)
         if self._repository.mode == "poll":
             await self._repository.poll(self._options.poll_interval)
