@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,6 +32,17 @@ class Model:
 
     def predict(self, inputs):
         return inputs["x"] * 0 + %d
+"""
+PID = """
+import os, time
+
+class Model:
+    inputs = [{"name": "x", "datatype": "INT64", "shape": [-1]}]
+    outputs = [{"name": "y", "datatype": "INT64", "shape": [-1]}]
+
+    def predict(self, inputs):
+        time.sleep(0.002)
+        return inputs["x"] * 0 + os.getpid()
 """
 INTERVAL = 0.004
 
@@ -124,6 +136,29 @@ async def test_sigterm_under_load_drops_nothing(start, python_model):
         outcomes = await load.outcomes()
     assert counted(outcomes) == {200: len(outcomes)}
     assert process.end()[0] == 0
+
+
+async def test_a_killed_worker_takes_only_what_it_held_and_that_is_a_clean_503(start, python_model):
+    process = start(python_model(PID, "execution: process\ninstances: 2"), "--drain-window", "0")
+    async with ready(process), load_on(process) as load:
+        for _ in range(3):
+            await until(sent_more(load, len(load.sent) + 50))
+            os.kill(children(process.popen.pid)[0], signal.SIGKILL)
+        await until(sent_more(load, len(load.sent) + 100))
+        load.stop()
+        outcomes = await load.outcomes()
+    lost = [each for each in outcomes if each.status_code != 200]
+    assert len(lost) <= 3
+    assert {(each.status_code, "ended" in each.json()["error"]) for each in lost} <= {(503, True)}
+    assert len({each.json()["outputs"][0]["data"][0] for each in outcomes if each.status_code == 200}) >= 3
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.end()[0] == 0
+
+
+def children(parent: int) -> list[int]:
+    """Processes that any thread of a process has started, and that live."""
+    lists = Path(f"/proc/{parent}/task").glob("*/children")
+    return [int(pid) for each in lists for pid in each.read_text().split()]
 
 
 def write(directory: Path, number: int) -> None:
