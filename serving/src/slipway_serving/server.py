@@ -11,20 +11,22 @@ import signal
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from slipway_serving import __version__
 from slipway_serving.app import App
 from slipway_serving.errors import ModelLoadError, RequestError
-from slipway_serving.grpc.server import GrpcServer
-from slipway_serving.grpc.service import Service
 from slipway_serving.http.server import HttpServer
 from slipway_serving.metrics import Metrics
 from slipway_serving.middleware.stack import Middleware, middleware_of
 from slipway_serving.options import OFF, Options
 from slipway_serving.repository import Repository
 from slipway_serving.sources import Settings
+
+if TYPE_CHECKING:
+    from slipway_serving.grpc.server import GrpcServer
 
 log = logging.getLogger("slipway_serving")
 _NOT_STARTED = 1
@@ -60,8 +62,7 @@ class Lifecycle:
         )
         self._grpc: GrpcServer | None = None
         if options.grpc_port != OFF:
-            service = Service(repository, lambda: app.draining)
-            self._grpc = GrpcServer(service, max_body=options.max_body, middleware=middleware)
+            self._grpc = _grpc_server(options, repository, app, middleware)
         self._grpc_port = 0
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._window: asyncio.Task[None] | None = None
@@ -74,6 +75,9 @@ class Lifecycle:
             loop.add_signal_handler(number, self._on_signal, number)
         await self._http.listen(self._listener)
         if self._grpc is not None:
+            listen(
+                self._options.host, self._options.grpc_port, "--grpc-port"
+            ).close()  # grpcio keeps the reason to itself
             self._grpc_port = await self._grpc.start(self._options.host, self._options.grpc_port)
         work = loop.create_task(self._load_and_follow())
         code = await self._end
@@ -159,6 +163,13 @@ class Lifecycle:
     def _stop(self, code: int) -> None:
         if not self._end.done():
             self._end.set_result(code)
+
+
+def _grpc_server(options: Options, repository: Repository, app: App, middleware: Middleware | None) -> GrpcServer:
+    from slipway_serving.grpc.server import GrpcServer  # noqa: PLC0415  # 13 MB of libraries that `off` saves
+    from slipway_serving.grpc.service import Service  # noqa: PLC0415
+
+    return GrpcServer(Service(repository, lambda: app.draining), max_body=options.max_body, middleware=middleware)
 
 
 def listen(host: str, port: int, option: str = "--http-port") -> socket.socket:

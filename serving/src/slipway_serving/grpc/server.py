@@ -8,12 +8,13 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
 
 from slipway_serving.errors import ModelFailedError, ModelLoadError, RequestError
-from slipway_serving.grpc import messages
+from slipway_serving.grpc import codec, messages
 from slipway_serving.grpc.service import Service
 from slipway_serving.http.messages import Request
 from slipway_serving.middleware.exchange import CLIENT_GONE, Exchange
@@ -37,7 +38,15 @@ _STATUSES: Final = {
 }
 _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
 """HealthCheckResponse (grpc.health.v1): field 1, the status."""
+_SERVICE_UNKNOWN = b"\x08\x03"
+_LIVENESS, _READINESS = b"liveness", b"readiness"
+"""Names by which a probe of the kubelet says what it asks; without one it asks whether the server is ready."""
 _WATCH_SECONDS = 0.5
+_MAX_STREAMS = 1000
+"""Calls that one connection may have at once; a client queues what is beyond it."""
+_MAX_SAID = 1000
+"""Characters of an error: trailers of more than 8 KiB are refused by clients."""
+_CLOSE_SECONDS = 5.0
 _HEAD_BYTES = 64 << 10
 _NO_LIMIT = -1
 _OK = 200
@@ -54,10 +63,12 @@ class GrpcServer:
             ("grpc.max_receive_message_length", max_body),
             ("grpc.max_send_message_length", _NO_LIMIT),
             ("grpc.max_metadata_size", _HEAD_BYTES),
+            ("grpc.max_concurrent_streams", _MAX_STREAMS),
             ("grpc.so_reuseport", 0),  # a second server on the port is a mistake that has to be told
         ]
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((self._methods(), self._health()))
+        self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port. Raises ModelLoadError where that is not possible."""
@@ -74,12 +85,18 @@ class GrpcServer:
         return int(bound)
 
     async def close(self, seconds: float) -> int:
-        """Accepts nothing more, waits at most so long for what is in flight; returns how many stay unanswered."""
-        stopping = asyncio.ensure_future(self._server.stop(seconds))
+        """Accepts nothing more, waits at most so long for what is in flight; returns how many stay unanswered.
+
+        Streams that wait for their client, or for news to tell it, end at once.
+        """
+        if not self._closing.done():
+            self._closing.set_result(None)
+        stopping = asyncio.ensure_future(self._server.stop(seconds + _CLOSE_SECONDS))
         await asyncio.wait([stopping], timeout=seconds)
         unanswered = self.in_flight
-        with contextlib.suppress(Exception):
-            await stopping
+        if not stopping.done():
+            await self._server.stop(None)
+        await stopping
         return unanswered
 
     def _methods(self) -> Any:
@@ -95,11 +112,10 @@ class GrpcServer:
         return grpc.method_handlers_generic_handler(messages.SERVICE, handlers)
 
     def _plain(self, name: str) -> Any:
-        read = getattr(messages, f"{name}Request").FromString
         method: Callable[[Any], Awaitable[Any]] = getattr(self._service, name)
 
         async def answer(data: bytes, _request: Request) -> bytes:
-            return bytes((await method(read(data))).SerializeToString())
+            return bytes((await method(messages.read(f"{name}Request", data))).SerializeToString())
 
         async def handle(data: bytes, context: Any) -> bytes:
             return await self._answered(f"/{messages.SERVICE}/{name}", answer, data, context)
@@ -155,18 +171,32 @@ class GrpcServer:
         """Requests one after the other. A failure is the answer to its request, and the stream goes on, as Triton's."""
         path = f"/{messages.SERVICE}/{_STREAM}"
         await self._admitted(path, context)
-        async for data in requests:
+        async for data in self._until_closing(requests):
             self.in_flight += 1
             request = Request("POST", b"", body=data, started=time.perf_counter())
             try:
-                async for item in self._service.stream(data, request):
-                    yield messages.ModelStreamInferResponse(
-                        infer_response=messages.ModelInferResponse.FromString(item)
-                    ).SerializeToString()
+                async with contextlib.aclosing(self._service.stream(data, request)) as answers:
+                    async for answer in answers:
+                        yield codec.stream_item(answer)
             except Exception as error:  # noqa: BLE001  # every one becomes an answer
-                yield messages.ModelStreamInferResponse(error_message=_told(error, path)[1]).SerializeToString()
+                yield messages.ModelStreamInferResponse(
+                    error_message=_told(error, path)[1], infer_response={"id": codec.identifier(data)}
+                ).SerializeToString()
             finally:
                 self.in_flight -= 1
+
+    async def _until_closing(self, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """What a client streams, until it or this server has enough."""
+        while True:
+            coming = asyncio.ensure_future(_next(requests))
+            try:
+                await asyncio.wait((coming, self._closing), return_when=asyncio.FIRST_COMPLETED)
+                data = coming.result() if coming.done() else None
+            finally:
+                coming.cancel()
+            if data is None:
+                return
+            yield data
 
     async def _admitted(self, path: str, context: Any) -> None:
         if self._middleware is not None:
@@ -187,21 +217,30 @@ class GrpcServer:
         )
 
     async def _check(self, data: bytes, context: Any) -> bytes:
-        if _service_of(data) not in (b"", messages.SERVICE.encode()):
+        status = self._status(_service_of(data))
+        if status == _SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"this server has the service {messages.SERVICE}")
-        return self._status()
+        return status
 
-    async def _watch(self, _data: bytes, _context: Any) -> AsyncIterator[bytes]:
+    async def _watch(self, data: bytes, _context: Any) -> AsyncIterator[bytes]:
         told = b""
-        while True:
-            now = self._status()
+        while not self._closing.done():
+            now = self._status(_service_of(data))
             if now != told:
                 told = now
                 yield now
-            await asyncio.sleep(_WATCH_SECONDS)
+            await asyncio.wait((self._closing,), timeout=_WATCH_SECONDS)
 
-    def _status(self) -> bytes:
+    def _status(self, service: bytes) -> bytes:
+        if service == _LIVENESS:
+            return _SERVING
+        if service not in (b"", _READINESS, messages.SERVICE.encode()):
+            return _SERVICE_UNKNOWN
         return _SERVING if self._service.is_ready() else _NOT_SERVING
+
+
+async def _next(requests: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(requests, None)
 
 
 def _told(error: Exception, path: str) -> tuple[Any, str]:
@@ -209,7 +248,7 @@ def _told(error: Exception, path: str) -> tuple[Any, str]:
     if not isinstance(error, RequestError):
         log.error("a bug of the server, on %s", path, exc_info=error)
         error = ModelFailedError("the server failed on this request; its log has the details")
-    return _STATUSES.get(error.status, grpc.StatusCode.INTERNAL), str(error)
+    return _STATUSES.get(error.status, grpc.StatusCode.INTERNAL), str(error)[:_MAX_SAID]
 
 
 def _http_status(error: BaseException) -> int:
@@ -217,9 +256,13 @@ def _http_status(error: BaseException) -> int:
 
 
 def _exchange(path: str, context: Any, request: Request) -> Exchange:
-    return Exchange(
-        "POST", path, _metadata(context), context.peer(), request.started, protocol="grpc", body=request.body
-    )
+    peer = _address(context.peer())
+    return Exchange("POST", path, _metadata(context), peer, request.started, protocol="grpc", body=request.body)
+
+
+def _address(peer: str) -> str:
+    """The address in grpcio's `ipv4:ADDRESS:PORT` or `ipv6:%5BADDRESS%5D:PORT`."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
 
 
 def _metadata(context: Any) -> dict[bytes, bytes]:
