@@ -75,9 +75,7 @@ class Lifecycle:
             loop.add_signal_handler(number, self._on_signal, number)
         await self._http.listen(self._listener)
         if self._grpc is not None:
-            listen(
-                self._options.host, self._options.grpc_port, "--grpc-port"
-            ).close()  # grpcio keeps the reason to itself
+            listen(self._options.host, self._options.grpc_port, "--grpc-port").close()  # grpcio does not say why
             self._grpc_port = await self._grpc.start(self._options.host, self._options.grpc_port)
         work = loop.create_task(self._load_and_follow())
         code = await self._end
