@@ -18,6 +18,7 @@ from processes import ready
 from slipway_serving.codec import v2
 from slipway_serving.errors import InvalidInputError
 from slipway_serving.grpc import codec, messages
+from slipway_serving.grpc.server import _address
 from slipway_serving.signature import Signature
 
 HEALTH = "/grpc.health.v1.Health/"
@@ -123,6 +124,13 @@ def test_extensions_that_are_not_offered_are_refused(place, key):
     getattr(message, place)[0].parameters[key].int64_param = 1
     with pytest.raises(InvalidInputError, match=rf"{place}\[0\] '.'\.parameters\['{key}'\]: .* not offered"):
         codec.decode(*codec.parse(message.SerializeToString()), Signature())
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"), [("ipv4:10.0.0.7:4312", "10.0.0.7"), ("ipv6:%5B::1%5D:4312", "::1"), ("unix:", "")]
+)
+def test_logs_have_the_address_of_a_client_as_for_http(peer, address):
+    assert _address(peer) == address
 
 
 # Large tensors
