@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 
 import grpc
 import grpc.aio
 import numpy as np
 import orjson
 import pytest
+from grpc_client import FLOWER, flower, request, serve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway_serving.app import App
 from slipway_serving.codec import v2
 from slipway_serving.datatypes import DATATYPES
 from slipway_serving.errors import InvalidInputError
 from slipway_serving.grpc import codec, compile, messages  # noqa: A004  # a module's name
-from slipway_serving.grpc.server import GrpcServer
-from slipway_serving.grpc.service import Service
-from slipway_serving.metrics import Metrics
 from slipway_serving.middleware.authentication import Authenticator, parse_keys
 from slipway_serving.middleware.files import FollowedFile
-from slipway_serving.middleware.stack import GRPC_OPEN_PATHS, Middleware
-from slipway_serving.repository import Repository
 from slipway_serving.signature import Signature
-from slipway_serving.sources import Settings
 
 ANYTHING = Signature()
-SERVICE = "/inference.GRPCInferenceService/"
 SHAPES = st.lists(st.integers(0, 3), max_size=3)
 
 
@@ -44,16 +33,6 @@ def test_the_compiled_messages_are_those_of_the_source(tmp_path):
     done = subprocess.run([sys.executable, "-m", "slipway_serving.grpc.compile", str(fresh)], check=False)
     assert done.returncode == 0
     assert fresh.read_bytes() == compile.COMPILED.read_bytes()
-
-
-def request(name="x", datatype="FP32", shape=(2,), raw=None, **values):
-    message = messages.ModelInferRequest(model_name="m", id="7")
-    tensor = message.inputs.add(name=name, datatype=datatype, shape=shape)
-    for field, items in values.items():
-        getattr(tensor.contents, field).extend(items)
-    if raw is not None:
-        message.raw_input_contents.append(raw)
-    return message
 
 
 def decoded(message, signature=ANYTHING):
@@ -166,65 +145,7 @@ def test_parameters_have_their_types_and_need_a_value():
 # A server
 
 
-class Client:
-    """Calls methods of the service by their names."""
-
-    def __init__(self, channel: grpc.aio.Channel, server: GrpcServer, app: App):
-        self.channel = channel
-        self.server = server
-        self.app = app
-
-    async def call(self, name, message=None, *, service=SERVICE, **options):
-        message = getattr(messages, f"{name}Request")() if message is None else message
-        method = self.channel.unary_unary(
-            service + name,
-            request_serializer=type(message).SerializeToString,
-            response_deserializer=getattr(messages, f"{name}Response").FromString,
-        )
-        return await method(message, timeout=30, **options)
-
-    async def refused(self, name, message=None, **options):
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await self.call(name, message, **options)
-        return caught.value.code().name, caught.value.details()
-
-
-Serve = Callable[..., AbstractAsyncContextManager[Client]]
-
-
-@pytest.fixture
-def serve() -> Serve:
-    @asynccontextmanager
-    async def run(path: Path, mode: str = "explicit", **middleware) -> AsyncIterator[Client]:
-        metrics = Metrics()
-        repository = Repository(path, Settings(), metrics, mode)
-        repository.discover()
-        await repository.load_all()
-        app = App(repository, metrics)
-        guard = Middleware(metrics.registry, open_paths=GRPC_OPEN_PATHS, **middleware) if middleware else None
-        server = GrpcServer(Service(repository, lambda: app.draining), max_body=8 << 20, middleware=guard)
-        listener = socket.create_server(("127.0.0.1", 0))
-        await server.listen(listener)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{listener.getsockname()[1]}") as channel:
-            yield Client(channel, server, app)
-        await server.close(5)
-        repository.close()
-
-    return run
-
-
-FLOWER = np.array([5.1, 3.5, 1.4, 0.2], dtype="<f4").tobytes()
-
-
-def flower(**keys):
-    message = request(shape=(1, 4), raw=FLOWER)
-    message.model_name = keys.pop("model", "iris")
-    for key, value in keys.items():
-        setattr(message, key, value)
-    return message
-
-
-async def test_every_method_answers(iris, serve):
+async def test_every_method_answers(iris):
     async with serve(iris) as client:
         named = {"name": "iris"}
         assert (await client.call("ServerLive")).live
@@ -247,7 +168,7 @@ async def test_every_method_answers(iris, serve):
         assert [(model.name, model.state) for model in index.models] == [("iris", "READY")]
 
 
-async def test_models_are_unloaded_and_loaded(iris, serve):
+async def test_models_are_unloaded_and_loaded(iris):
     async with serve(iris) as client:
         unload = messages.RepositoryModelUnloadRequest(model_name="iris")
         unload.parameters["unload_dependents"].bool_param = False
@@ -272,14 +193,14 @@ async def test_models_are_unloaded_and_loaded(iris, serve):
         (messages.ModelInferRequest(model_name="iris"), "INVALID_ARGUMENT", "'inputs' is empty"),
     ],
 )
-async def test_mistakes_are_statuses(iris, serve, message, code, says):
+async def test_mistakes_are_statuses(iris, message, code, says):
     async with serve(iris) as client:
         found, said = await client.refused("ModelInfer", message)
     assert found == code
     assert says in said
 
 
-async def test_a_model_that_fails_tells_no_secrets(python_model, serve):
+async def test_a_model_that_fails_tells_no_secrets(python_model):
     directory = python_model("class Model:\n    def predict(self, inputs): raise KeyError('secret')")
     async with serve(directory) as client:
         code, said = await client.refused("ModelInfer", flower(model="echo"))
@@ -287,37 +208,27 @@ async def test_a_model_that_fails_tells_no_secrets(python_model, serve):
     assert "secret" not in said
 
 
-async def test_a_message_beyond_the_limit_is_refused(iris, serve):
+async def test_a_message_beyond_the_limit_is_refused(iris):
     async with serve(iris) as client:
         large = request(shape=(3_000_000,), raw=bytes(12_000_000))
         assert (await client.refused("ModelInfer", large))[0] == "RESOURCE_EXHAUSTED"
 
 
-async def test_a_stream_answers_each_request_and_goes_on_after_a_failure(iris, serve):
+async def test_a_stream_answers_each_request_and_goes_on_after_a_failure(iris):
     async with serve(iris) as client:
-        method = client.channel.stream_stream(
-            f"{SERVICE}ModelStreamInfer",
-            request_serializer=messages.ModelInferRequest.SerializeToString,
-            response_deserializer=messages.ModelStreamInferResponse.FromString,
-        )
-        answers = [answer async for answer in method(iter([flower(), flower(model="no"), flower(id="8")]))]
-    assert [answer.infer_response.id for answer in answers] == ["7", "", "8"]
+        answers = [answer async for answer in client.stream(iter([flower(), flower(model="no"), flower(id="8")]))]
+    assert [answer.infer_response.id for answer in answers] == ["7", "7", "8"]  # also of the one that failed
     assert "model 'no'" in answers[1].error_message
 
 
-async def test_a_model_that_yields_streams(python_model, serve):
+async def test_a_model_that_yields_streams(python_model):
     directory = python_model("class Model:\n    def predict(self, inputs):\n        yield inputs\n        yield inputs")
     async with serve(directory) as client:
-        method = client.channel.stream_stream(
-            f"{SERVICE}ModelStreamInfer",
-            request_serializer=messages.ModelInferRequest.SerializeToString,
-            response_deserializer=messages.ModelStreamInferResponse.FromString,
-        )
-        answers = [answer async for answer in method(iter([flower(model="echo")]))]
+        answers = [answer async for answer in client.stream(iter([flower(model="echo")]))]
     assert [list(answer.infer_response.raw_output_contents) for answer in answers] == [[FLOWER], [FLOWER]]
 
 
-async def test_a_client_that_leaves_takes_its_request_back(python_model, serve):
+async def test_a_client_that_leaves_takes_its_request_back(python_model):
     source = """
         import threading
 
@@ -342,7 +253,7 @@ async def test_a_client_that_leaves_takes_its_request_back(python_model, serve):
         assert client.server.in_flight == 0
 
 
-async def test_health_for_the_kubelet_and_readiness_while_draining(iris, serve):
+async def test_health_for_the_kubelet_and_readiness_while_draining(iris):
     async with serve(iris) as client:
         check = client.channel.unary_unary("/grpc.health.v1.Health/Check")
         assert await check(b"") == b"\x08\x01"
@@ -358,7 +269,7 @@ async def test_health_for_the_kubelet_and_readiness_while_draining(iris, serve):
         await client.call("ModelInfer", flower())
 
 
-async def test_without_a_key_only_health_is_answered(iris, serve, tmp_path):
+async def test_without_a_key_only_health_is_answered(iris, tmp_path):
     keys = tmp_path / "keys"
     keys.write_text("somebody:0123456789abcdef\n")
     authenticator = Authenticator(FollowedFile(keys, parse_keys), None)

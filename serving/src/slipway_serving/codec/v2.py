@@ -141,18 +141,18 @@ def _outputs(document: dict[str, Any], signature: Signature) -> tuple[tuple[str,
     if type(entries) is not list:
         raise InvalidInputError("'outputs' must be a list of objects with a name")
     as_binary: dict[str, bool] = {}
-    names: list[str] = []
+    names: dict[str, None] = {}
     for index, entry in enumerate(entries):
         name = entry.get("name") if type(entry) is dict else None
         if type(name) is not str or not name:
             raise InvalidInputError(f"outputs[{index}].name must be a string")
         if name in names:
             raise InvalidInputError(f"output '{name:.80}' is asked for twice")
-        names.append(name)
+        names[name] = None
         parameters = _parameters(entry, f"outputs[{index}].parameters")
         if "binary_data" in parameters:
             as_binary[name] = _flag(parameters, "binary_data", f"outputs[{index}].parameters")
-    signature.check_outputs(names)
+    signature.check_outputs(tuple(names))
     return tuple(names), as_binary
 
 

@@ -84,7 +84,9 @@ class Call:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._over = self._opened = False
-        server.in_flight += 1
+        self._counts = method is None or method.streamed is None
+        if self._counts:  # of a stream each request counts, while it is answered
+            server.in_flight += 1
         if method is None:
             path = metadata.get(b":path", b"").decode("latin-1")
             self.fail(NotOfferedError(f"this server has no method {path:.200}"))
@@ -151,6 +153,11 @@ class Call:
             self.fail(InvalidInputError("the method takes one message"))
         elif self._method.unary is not None:
             self._start(self._run(self._method.unary, *self._message))
+
+    def no_more(self) -> None:
+        """The server ends: a stream is answered what it has asked for, and then ends too."""
+        if self._method is not None and self._method.streamed is not None:
+            self._messages.put_nowait(None)
 
     def cancel(self) -> None:
         """The client has gone, or wants no answer any more."""
@@ -220,7 +227,8 @@ class Call:
     def _finish(self) -> None:
         if not self._over:
             self._over = True
-            self._server.in_flight -= 1
+            if self._counts:
+                self._server.in_flight -= 1
         if self._timer is not None:
             self._timer.cancel()
 

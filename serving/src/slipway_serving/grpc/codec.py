@@ -6,6 +6,7 @@ are taken as views, and protobuf reads what is left; an answer's head is protobu
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +22,16 @@ from slipway_serving.signature import Shape, Signature, count
 _RAW_INPUT = 7 << 3 | 2
 _RAW_OUTPUT = 6 << 3 | 2
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+_INFER_RESPONSE = 2 << 3 | 2
 _MAX_RANK = 32
 _MAX_VARINT_BITS = 63
+_MAX_FIELDS = 1 << 14
+"""Inputs, raw contents, outputs and parameters of one request: walking them is this process's work, not protobuf's."""
+_TAKEN_WHOLE = 16
+"""A byte of numbers in raw contents costs at most such a part of one that is looked at."""
 _BAD = "the message is not a ModelInferRequest"
+FINAL_RESPONSE, WANTS_EMPTY_FINAL = "triton_final_response", "triton_enable_empty_final_response"
+"""Triton's parameters of streams: whether an answer is a request's last, and that one without outputs shall say so."""
 _TYPED = {
     "BOOL": "bool_contents",
     **{f"INT{bits}": "int_contents" for bits in (8, 16, 32)},
@@ -34,23 +42,28 @@ _TYPED = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
+_ON_THE_WIRE = {"int_contents": np.dtype(np.int32), "uint_contents": np.dtype(np.uint32)}
+_NOT_OFFERED = {
+    "shared_memory_region": "shared memory is not offered; send the data",
+    "classification": "classification is not offered; ask for the output itself",
+}
 
 
 def parse(data: bytes | bytearray | memoryview) -> tuple[Any, list[memoryview]]:
     """A ModelInferRequest without its raw contents, and those. Raises InvalidInputError."""
     head, raw = _split(memoryview(data))
-    try:
-        return messages.ModelInferRequest.FromString(head), raw
-    except Exception:  # noqa: BLE001  # protobuf's DecodeError; whatever it is, the message cannot be read
-        raise InvalidInputError(_BAD) from None
+    return messages.read("ModelInferRequest", head), raw
 
 
 def _split(data: memoryview) -> tuple[bytes, list[memoryview]]:
     kept: list[memoryview] = []
     raw: list[memoryview] = []
-    position = since = 0
+    position = since = fields = 0
     while position < len(data):
         start = position
+        fields += 1
+        if fields > _MAX_FIELDS:
+            raise InvalidInputError(f"the message has more than {_MAX_FIELDS} inputs, outputs and parameters")
         tag, position = _varint(data, position)
         end = _end(data, tag & 7, position)
         if tag == _RAW_INPUT:
@@ -91,6 +104,26 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
     raise InvalidInputError(_BAD)
 
 
+def reading(message: Any, raw: list[memoryview], head: int) -> int:
+    """Roughly how many bytes `decode` has to look at, of `head` that are not raw contents and of those."""
+    pairs = zip(message.inputs, raw, strict=False)  # whether there are as many is for `decode` to say
+    return head + sum(len(data) if entry.datatype == "BYTES" else len(data) // _TAKEN_WHOLE for entry, data in pairs)
+
+
+def writing(outputs: Tensors) -> int:
+    """Roughly how many bytes `encode` has to look at."""
+    return sum(
+        array.nbytes if array.dtype.kind in "OUS" else array.nbytes // _TAKEN_WHOLE for array in outputs.values()
+    )
+
+
+def identifier(data: bytes | bytearray | memoryview) -> str:
+    """The id of a request that cannot be answered; empty where it has none, or cannot be read."""
+    with contextlib.suppress(InvalidInputError):
+        return str(parse(data)[0].id)
+    return ""
+
+
 def decode(message: Any, raw: list[memoryview], signature: Signature) -> InferRequest:
     """Reads a request to a model of this signature. Raises InvalidInputError, always naming the field."""
     if raw and len(raw) != len(message.inputs):
@@ -115,6 +148,7 @@ def decode(message: Any, raw: list[memoryview], signature: Signature) -> InferRe
 
 def _input(entry: Any, where: str, signature: Signature, raw: memoryview | None) -> Array:
     spec = signature.input(entry.name)
+    _check_offered(entry, where)
     shape = _shape(entry.shape, where)
     try:
         datatype = datatype_named(entry.datatype)
@@ -130,10 +164,16 @@ def _input(entry: Any, where: str, signature: Signature, raw: memoryview | None)
     return _typed(entry.contents, datatype, shape, f"{where}.contents")
 
 
+def _check_offered(entry: Any, where: str) -> None:
+    for key in entry.parameters:
+        if key in _NOT_OFFERED:
+            raise InvalidInputError(f"{where}.parameters['{key}']: {_NOT_OFFERED[key]}")
+
+
 def _shape(lengths: Any, where: str) -> Shape:
+    if len(lengths) > _MAX_RANK:
+        raise InvalidInputError(f"{where}.shape has {len(lengths)} lengths; at most {_MAX_RANK} are possible")
     shape = tuple(lengths)
-    if len(shape) > _MAX_RANK:
-        raise InvalidInputError(f"{where}.shape has {len(shape)} lengths; at most {_MAX_RANK} are possible")
     for length in shape:
         if length < 0:
             raise InvalidInputError(f"{where}.shape has {length}; lengths are whole numbers from 0")
@@ -147,26 +187,31 @@ def _typed(contents: Any, datatype: Datatype, shape: Shape, where: str) -> Array
     for descriptor, _ in contents.ListFields():
         if descriptor.name != field:
             raise InvalidInputError(f"{where} has {descriptor.name}, but {datatype} is in {field}")
-    values = list(getattr(contents, field))
+    values = getattr(contents, field)
     if len(values) != count(shape):
         raise InvalidInputError(f"{where} has {len(values)} elements, but shape {list(shape)} has {count(shape)}")
     if datatype is BYTES:
         array = np.empty(len(values), dtype=np.object_)
-        array[:] = values
+        array[:] = list(values)
         return array.reshape(shape)
-    if datatype.is_float:  # NaN and infinity have a form here
-        return np.array(values, dtype=datatype.dtype).reshape(shape)
-    return elements.elements(values, datatype, where).reshape(shape)
+    array = np.fromiter(values, _ON_THE_WIRE.get(field, datatype.dtype), len(values))
+    if array.dtype != datatype.dtype:
+        array, wide = array.astype(datatype.dtype), array
+        if (array != wide).any():
+            elements.elements(wide.tolist(), datatype, where)  # raises, and says which
+    return array.reshape(shape)
 
 
 def _output_names(message: Any) -> tuple[str, ...]:
-    names = tuple(entry.name for entry in message.outputs)
-    for index, name in enumerate(names):
-        if not name:
+    names: dict[str, None] = {}
+    for index, entry in enumerate(message.outputs):
+        if not entry.name:
             raise InvalidInputError(f"outputs[{index}].name is missing")
-        if name in names[:index]:
-            raise InvalidInputError(f"output '{name:.80}' is asked for twice")
-    return names
+        if entry.name in names:
+            raise InvalidInputError(f"output '{entry.name:.80}' is asked for twice")
+        _check_offered(entry, f"outputs[{index}] '{entry.name:.80}'")
+        names[entry.name] = None
+    return tuple(names)
 
 
 def parameters(given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -180,9 +225,14 @@ def parameters(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     return values
 
 
-def encode(request: InferRequest, outputs: Tensors, name: str, version: str) -> bytes:
-    """The ModelInferResponse; its contents are raw, because Triton's clients read no others."""
+def encode(request: InferRequest, outputs: Tensors, name: str, version: str, *, final: bool | None = None) -> bytes:
+    """The ModelInferResponse; its contents are raw, because Triton's clients read no others.
+
+    `final` says whether it is the last answer to its request, in a stream; None says nothing.
+    """
     answer = messages.ModelInferResponse(model_name=name, model_version=version, id=request.id)
+    if final is not None:
+        answer.parameters[FINAL_RESPONSE].bool_param = final
     parts = [b""]
     for output, array in outputs.items():
         datatype = _datatype(output, array)
@@ -191,6 +241,11 @@ def encode(request: InferRequest, outputs: Tensors, name: str, version: str) -> 
         parts += (bytes((_RAW_OUTPUT,)), _as_varint(len(data)), data)
     parts[0] = answer.SerializeToString()
     return b"".join(parts)
+
+
+def stream_item(answer: bytes) -> bytes:
+    """The ModelStreamInferResponse with this ModelInferResponse."""
+    return b"".join((bytes((_INFER_RESPONSE,)), _as_varint(len(answer)), answer))
 
 
 def _datatype(name: str, array: Array) -> Datatype:

@@ -469,6 +469,16 @@ class Connection(asyncio.BufferedProtocol):
         if not self._closing:
             self._transport.write(frames.goaway(frames.LARGEST_WINDOW))
 
+    def end_streams(self) -> None:
+        for stream in list(self._streams.values()):
+            if stream.call is not None:
+                stream.call.no_more()
+
+    def abort(self) -> None:
+        """The time is over: whoever still waits learns it from the connection."""
+        self._closing = True
+        self._transport.abort()
+
     def close_when_idle(self) -> None:
         if not self._streams:
             self._end(frames.NO_ERROR)

@@ -100,7 +100,8 @@ ANSWER: Final = (
 OK: Final = _literal(b"grpc-status", b"0")
 NO_GRPC: Final = b"\x0e\x03" + b"415"
 """What a client hears that speaks HTTP/2, but not gRPC: `:status` 415."""
-_MOST_SAID = 4096
+_MOST_SAID = 1000
+"""Percent-encoded it has to fit into the 8 KiB of headers that clients read."""
 
 
 def trailers(status: int, message: str) -> bytes:

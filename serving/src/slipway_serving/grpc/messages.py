@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
+from slipway_serving.errors import InvalidInputError
 from slipway_serving.grpc.compile import COMPILED
 
 SERVICE: Final = "inference.GRPCInferenceService"
@@ -22,6 +24,14 @@ def _classes() -> dict[str, Any]:
 
 
 _MESSAGES: Final = _classes()
+
+
+def read(name: str, data: bytes) -> Any:
+    """The message of this name that a client sent. Raises InvalidInputError."""
+    try:
+        return _MESSAGES[name].FromString(data)
+    except DecodeError:
+        raise InvalidInputError(f"the message is not a {name}") from None
 
 
 def __getattr__(name: str) -> Any:

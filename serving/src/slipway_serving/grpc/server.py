@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from slipway_serving.errors import NotFoundError, RequestError
-from slipway_serving.grpc import messages
+from slipway_serving.grpc import codec, messages
 from slipway_serving.grpc.calls import Call, Message, Method, status_of, told
 from slipway_serving.grpc.connection import Connection, Stream
 from slipway_serving.grpc.service import Service
@@ -31,8 +31,10 @@ _PLAIN: Final = (
     "RepositoryModelLoad",
     "RepositoryModelUnload",
 )
-_SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
+_SERVING, _NOT_SERVING, _SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 """HealthCheckResponse (grpc.health.v1): field 1, the status."""
+_LIVENESS, _READINESS = b"liveness", b"readiness"
+"""Services that a kubelet's probe may name, to ask for one or the other."""
 _WATCH_SECONDS = 0.5
 _POLL_SECONDS = 0.02
 _BACKLOG = 2048
@@ -54,6 +56,7 @@ class GrpcServer:
         self._service = service
         self._middleware = middleware
         self._servers: list[asyncio.Server] = []
+        self._closing = asyncio.Event()
         self._methods = {method.path.encode(): method for method in self._all()}
 
     async def listen(self, listener: socket.socket) -> None:
@@ -72,13 +75,19 @@ class GrpcServer:
         """Accepts nothing more, waits at most so long for what is in flight; returns how many stay unanswered."""
         for server in self._servers:
             server.close()
+        self._closing.set()
+        for connection in list(self.connections):
+            connection.end_streams()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while self.connections and loop.time() < deadline:
             for connection in list(self.connections):
                 connection.close_when_idle()
             await asyncio.sleep(_POLL_SECONDS)
-        return self.in_flight
+        unanswered = self.in_flight
+        for connection in list(self.connections):
+            connection.abort()
+        return unanswered
 
     def _all(self) -> list[Method]:
         service = f"/{messages.SERVICE}/"
@@ -91,11 +100,10 @@ class GrpcServer:
         ]
 
     def _plain(self, service: str, name: str) -> Method:
-        read = getattr(messages, f"{name}Request").FromString
         method = getattr(self._service, name)
 
         async def answer(data: Message, _request: Request) -> bytes:
-            return bytes((await method(read(bytes(data)))).SerializeToString())
+            return bytes((await method(messages.read(f"{name}Request", bytes(data)))).SerializeToString())
 
         return Method(service + name, self._guarded(service + name, answer))
 
@@ -117,33 +125,45 @@ class GrpcServer:
         if self._middleware is not None:
             self._middleware.authenticate(call.metadata, path)
         async for data in requests:
+            self.in_flight += 1
             try:
-                async for item in self._service.stream(data, _request(data, call)):
-                    yield messages.ModelStreamInferResponse(
-                        infer_response=messages.ModelInferResponse.FromString(item)
-                    ).SerializeToString()
+                async with contextlib.aclosing(self._service.stream(data, _request(data, call))) as items:
+                    async for item in items:
+                        yield codec.stream_item(item)
             except Exception as error:  # noqa: BLE001  # every one becomes an answer
-                yield messages.ModelStreamInferResponse(error_message=told(error, path)[1]).SerializeToString()
+                failed = messages.ModelStreamInferResponse(error_message=told(error, path)[1])
+                failed.infer_response.id = codec.identifier(data)
+                yield failed.SerializeToString()
+            finally:
+                self.in_flight -= 1
 
     # grpc.health.v1
 
     async def _check(self, data: Message, _call: Call) -> bytes:
-        if _service_of(bytes(data)) not in (b"", messages.SERVICE.encode()):
+        status = self._status(_service_of(bytes(data)))
+        if status == _SERVICE_UNKNOWN:
             raise NotFoundError(f"this server has the service {messages.SERVICE}")
-        return self._status()
+        return status
 
     async def _watch(self, requests: AsyncIterator[Message], _call: Call) -> AsyncIterator[bytes]:
-        async for _ in requests:
+        service = b""
+        async for data in requests:
+            service = _service_of(bytes(data))
             break
-        told_last = b""
-        while True:
-            now = self._status()
-            if now != told_last:
-                told_last = now
+        said = b""
+        while not self._closing.is_set():
+            now = self._status(service)
+            if now != said:
+                said = now
                 yield now
-            await asyncio.sleep(_WATCH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), _WATCH_SECONDS)
 
-    def _status(self) -> bytes:
+    def _status(self, service: bytes) -> bytes:
+        if service == _LIVENESS:
+            return _SERVING
+        if service not in (b"", _READINESS, messages.SERVICE.encode()):
+            return _SERVICE_UNKNOWN
         return _SERVING if self._service.is_ready() else _NOT_SERVING
 
 

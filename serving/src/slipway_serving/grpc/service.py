@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from slipway_serving import __version__
 from slipway_serving.apis import operations
 from slipway_serving.apis.generate import items
-from slipway_serving.apis.inference import OFF_LOOP_BYTES, Call
+from slipway_serving.apis.inference import Call, off_loop
 from slipway_serving.apis.v2 import EXTENSIONS, SERVER_NAME
 from slipway_serving.codec.v2 import InferRequest
 from slipway_serving.description import config, statistics
@@ -20,7 +19,7 @@ from slipway_serving.grpc.calls import Message
 from slipway_serving.http.messages import Request
 from slipway_serving.models import ServedModel
 from slipway_serving.repository import Repository
-from slipway_serving.runtimes.base import Inference
+from slipway_serving.runtimes.base import Inference, StreamingRuntime
 
 _OK = 200
 
@@ -47,8 +46,11 @@ class Service:
         return False
 
     async def ModelReady(self, request: Any) -> Any:  # noqa: N802
-        model = self._repository.find(request.name, request.version)
-        return messages.ModelReadyResponse(ready=model.is_ready and not self._is_draining())
+        """As Triton's: a model that is not there is not ready, which is no error."""
+        with contextlib.suppress(NotFoundError):
+            model = self._repository.find(request.name, request.version)
+            return messages.ModelReadyResponse(ready=model.is_ready and not self._is_draining())
+        return messages.ModelReadyResponse(ready=False)
 
     async def ServerMetadata(self, _request: Any) -> Any:  # noqa: N802
         return messages.ServerMetadataResponse(name=SERVER_NAME, version=__version__, extensions=EXTENSIONS)
@@ -94,21 +96,30 @@ class Service:
         model, call, decoded = await self._begin(data, request)
         try:
             outputs = await model.submit(Inference(decoded.inputs, decoded.outputs, decoded.parameters))
-            answer = codec.encode(decoded, outputs, model.name, model.version)
+            answer = await off_loop(
+                lambda: codec.encode(decoded, outputs, model.name, model.version), codec.writing(outputs)
+            )
         except BaseException as error:
             call.fail(error)
             raise
         call.end(_OK)
         return answer
 
-    async def stream(self, data: Message, request: Request) -> AsyncIterator[bytes]:
-        """The ModelInferResponses to one ModelInferRequest: one, or as many as a model yields."""
+    async def stream(self, data: Message, request: Request) -> AsyncGenerator[bytes, None]:
+        """The ModelInferResponses to one ModelInferRequest: one, or as many as a model yields.
+
+        The last one says that it is. Of a model that yields any number that is an empty one, for those who ask for it.
+        """
         model, call, decoded = await self._begin(data, request)
         try:
+            ends_empty = _wants_empty_final(decoded)
+            yields = isinstance(model.runtime, StreamingRuntime)
             source = items(model, Inference(decoded.inputs, decoded.outputs, decoded.parameters))
             async with contextlib.aclosing(source):
                 while (outputs := await operations.next_item(source, model)) is not operations.END:
-                    yield codec.encode(decoded, outputs, model.name, model.version)
+                    yield codec.encode(decoded, outputs, model.name, model.version, final=not yields)
+            if yields and ends_empty:
+                yield codec.encode(decoded, {}, model.name, model.version, final=True)
         except BaseException as error:
             call.fail(error)
             raise
@@ -120,12 +131,18 @@ class Service:
         call = Call(model, request)
         try:
             model.require_ready()
-            if len(data) - sum(map(len, raw)) < OFF_LOOP_BYTES:
-                return model, call, codec.decode(message, raw, model.signature)
-            return model, call, await asyncio.to_thread(codec.decode, message, raw, model.signature)
+            size = codec.reading(message, raw, len(data) - sum(map(len, raw)))
+            return model, call, await off_loop(lambda: codec.decode(message, raw, model.signature), size)
         except BaseException as error:
             call.fail(error)
             raise
+
+
+def _wants_empty_final(decoded: InferRequest) -> bool:
+    value = decoded.parameters.pop(codec.WANTS_EMPTY_FINAL, False)
+    if type(value) is not bool:
+        raise InvalidInputError(f"parameters['{codec.WANTS_EMPTY_FINAL}'] must be a bool_param")
+    return value
 
 
 def _check_repository(request: Any) -> None:

@@ -209,5 +209,22 @@ if protocol == "grpc":
         for result in results:
             same(ARRAYS["FP32"], result.as_numpy("x"))
 
+    @case("the last answer in a stream says that it is")
+    def final_response():
+        import queue  # noqa: PLC0415
+
+        answers = queue.Queue()
+        client.start_stream(lambda result, error: answers.put(error or result))
+        sent = [tensor("x", "FP32", ARRAYS["FP32"])]
+        client.async_stream_infer("identity", sent, request_id="7", enable_empty_final_response=True)
+        answer = answers.get(timeout=10).get_response()
+        client.stop_stream()
+        assert answer.id == "7"
+        assert answer.parameters["triton_final_response"].bool_param
+
+    @case("a model that is not there is not ready")
+    def not_ready():
+        assert not client.is_model_ready("no-such-model")
+
 
 case.run()
