@@ -263,7 +263,7 @@ def test_any_bytes_are_whole_or_refused(content):
 
 
 def test_a_lightgbm_model_that_is_cut_off_anywhere_does_not_end_the_process(tmp_path):
-    saved(tmp_path / "model.txt", "regression", X[:, 0])
+    saved(tmp_path / "model.txt", "regression", X[:, 0].copy())
     content = (tmp_path / "model.txt").read_bytes()
     end = content.index(b"end of trees")
     for length in {*range(0, end, 97), end - 1, end}:
@@ -285,7 +285,7 @@ def test_a_lightgbm_model_that_is_cut_off_anywhere_does_not_end_the_process(tmp_
     ],
 )
 def test_a_changed_lightgbm_model_is_a_sentence(tmp_path, change, message):
-    saved(tmp_path / "model.txt", "regression", X[:, 0])
+    saved(tmp_path / "model.txt", "regression", X[:, 0].copy())
     (tmp_path / "model.txt").write_bytes(change((tmp_path / "model.txt").read_bytes()))
     with pytest.raises(ModelLoadError, match=message):
         load_runtime(tmp_path / "model.txt", ModelConfig())
