@@ -144,13 +144,12 @@ async def test_a_killed_worker_takes_only_what_it_held_and_that_is_a_clean_503(s
         for _ in range(3):
             await until(sent_more(load, len(load.sent) + 50))
             os.kill(children(process.popen.pid)[0], signal.SIGKILL)
-        await until(sent_more(load, len(load.sent) + 100))
+        await until(answered_by(load, 3))
         load.stop()
         outcomes = await load.outcomes()
     lost = [each for each in outcomes if each.status_code != 200]
     assert len(lost) <= 3
     assert {(each.status_code, "ended" in each.json()["error"]) for each in lost} <= {(503, True)}
-    assert len({each.json()["outputs"][0]["data"][0] for each in outcomes if each.status_code == 200}) >= 3
     process.popen.send_signal(signal.SIGTERM)
     assert process.end()[0] == 0
 
@@ -171,6 +170,16 @@ def answers_with(load: Load, number: int) -> Callable[[], Awaitable[bool]]:
     async def condition() -> bool:
         done = [task for task in load.sent[-200:] if task.done() and not task.exception()]
         return any(task.result().json()["outputs"][0]["data"][0] == number for task in done)
+
+    return condition
+
+
+def answered_by(load: Load, count: int) -> Callable[[], Awaitable[bool]]:
+    """So many workers have answered: at least one of them is a new one."""
+
+    async def condition() -> bool:
+        done = [task.result() for task in load.sent if task.done() and not task.exception()]
+        return len({each.json()["outputs"][0]["data"][0] for each in done if each.status_code == 200}) >= count
 
     return condition
 
