@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wire import Wire, feed
 
 from slipway_serving.http import protocol
 from slipway_serving.http.messages import Pending, Request, Response, error_response
@@ -53,36 +54,6 @@ class Echo:
             self.closed = True
 
 
-class Wire:
-    """A transport that keeps what was written."""
-
-    def __init__(self):
-        self.written = b""
-        self.closed = self.aborted = self.paused = False
-
-    def get_extra_info(self, _name):
-        return ("127.0.0.1", 5)
-
-    def write(self, data):
-        self.written += bytes(data)
-
-    def writelines(self, parts):
-        for part in parts:
-            self.write(part)
-
-    def close(self):
-        self.closed = True
-
-    def abort(self):
-        self.closed = self.aborted = True
-
-    def pause_reading(self):
-        self.paused = True
-
-    def resume_reading(self):
-        self.paused = False
-
-
 class Connection:
     """A connection without a socket."""
 
@@ -94,14 +65,7 @@ class Connection:
         self.protocol.connection_made(self.wire)
 
     def feed(self, *pieces: bytes) -> None:
-        for piece in pieces:
-            rest = memoryview(piece)
-            while rest:
-                buffer = self.protocol.get_buffer(-1)
-                size = min(len(buffer), len(rest))
-                buffer[:size] = rest[:size]
-                self.protocol.buffer_updated(size)
-                rest = rest[size:]
+        feed(self.protocol, *pieces)
 
     async def answers(self) -> bytes:
         for _ in range(100):

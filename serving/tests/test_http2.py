@@ -10,6 +10,7 @@ import pytest
 from hpack import Decoder, Encoder
 from hypothesis import given
 from hypothesis import strategies as st
+from wire import Wire, feed
 
 from slipway_serving.errors import NotFoundError
 from slipway_serving.grpc import connection as http2
@@ -66,31 +67,6 @@ class Server:
             yield b"again"
 
 
-class Wire:
-    def __init__(self):
-        self.written = b""
-        self.closed = self.paused = False
-
-    def get_extra_info(self, _name):
-        return ("127.0.0.1", 5)
-
-    def write(self, data):
-        self.written += bytes(data)
-
-    def writelines(self, parts):
-        for part in parts:
-            self.write(part)
-
-    def close(self):
-        self.closed = True
-
-    def pause_reading(self):
-        self.paused = True
-
-    def resume_reading(self):
-        self.paused = False
-
-
 class Client:
     """The other side of a connection without a socket."""
 
@@ -103,14 +79,7 @@ class Client:
         self.decoder = Decoder()
 
     def feed(self, *pieces):
-        for piece in pieces:
-            rest = memoryview(piece)
-            while len(rest) > 0:
-                buffer = self.connection.get_buffer(-1)
-                size = min(len(buffer), len(rest))
-                buffer[:size] = rest[:size]
-                self.connection.buffer_updated(size)
-                rest = rest[size:]
+        feed(self.connection, *pieces)
 
     def opening(self, stream=1, flags=frames.END_HEADERS, **changes):
         headers = dict(HEADERS) | {name.replace("_", "-"): value for name, value in changes.items() if name != "path"}
