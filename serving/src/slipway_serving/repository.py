@@ -218,6 +218,7 @@ class Repository:
         for name in [known for known in self._models if known not in directories]:
             log.info("model '%s' is gone from the repository", name)
             self._seen.pop(name, None)
+            self._failures.pop(name, None)
             for model in self._models.pop(name):
                 self._spawn(model.retire(_RETIRE_SECONDS))
             self.generation += 1

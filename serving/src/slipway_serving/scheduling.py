@@ -49,10 +49,6 @@ class Scheduler(Protocol):
     def depth(self) -> int:
         """Requests that wait."""
 
-    @property
-    def running(self) -> int:
-        """Requests that are queued, run, or wait to be delivered."""
-
     def submit(self, request: Inference) -> asyncio.Future[Tensors]:
         """Queues a request; cancelling the future takes it out again. Raises OverloadedError when the queue is full.
 
@@ -104,7 +100,6 @@ class ThreadScheduler:
         self._calls: deque[tuple[float, float, int]] = deque()
         self._wake_pending = False
         self._closed = False
-        self._unanswered = 0
         self._threads = [
             threading.Thread(target=self._work, name=f"model-{name}-{index}", daemon=True) for index in range(instances)
         ]
@@ -114,10 +109,6 @@ class ThreadScheduler:
     @property
     def depth(self) -> int:
         return sum(map(len, self._queues))
-
-    @property
-    def running(self) -> int:
-        return self._unanswered
 
     def submit(self, request: Inference) -> asyncio.Future[Tensors]:
         if self._closed:
@@ -135,7 +126,6 @@ class ThreadScheduler:
             job.timer = self._loop.call_later(timeout, _expire, job, timeout)
         if self._batching.max_size > 1:
             _classify(job)
-        self._unanswered += 1
         queue.append(job)
         if not self._release_pending:
             self._release_pending = True
@@ -309,7 +299,6 @@ class ThreadScheduler:
             self._observe(*self._calls.popleft())
         while self._done:
             job = self._done.popleft()
-            self._unanswered -= 1
             if job.timer is not None:
                 job.timer.cancel()
             if job.future.done():
@@ -319,9 +308,8 @@ class ThreadScheduler:
             else:
                 job.future.set_result(job.result or {})
         if self.depth:
-            self._loop.call_soon(
-                self._loop.call_soon, self._release
-            )  # the second time is after the next look at sockets
+            # Scheduled twice: the second time comes after the next look at sockets.
+            self._loop.call_soon(self._loop.call_soon, self._release)
 
 
 def _contexts(jobs: list[_Job]) -> tuple[Any, ...]:
@@ -388,10 +376,6 @@ class AsyncScheduler:
     @property
     def depth(self) -> int:
         return 0
-
-    @property
-    def running(self) -> int:
-        return self._running
 
     def submit(self, request: Inference) -> asyncio.Future[Tensors]:
         if self._closed:

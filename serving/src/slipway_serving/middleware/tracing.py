@@ -203,10 +203,6 @@ class _CarryingScheduler:
     def depth(self) -> int:
         return self._scheduler.depth
 
-    @property
-    def running(self) -> int:
-        return self._scheduler.running
-
     def submit(self, request: Inference) -> Any:
         return self._scheduler.submit(replace(request, contexts=(otel_context.get_current(),)))
 
