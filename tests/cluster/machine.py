@@ -36,13 +36,12 @@ class Machine:
 def look() -> Machine:
     """The machine as it is now."""
     groups = {path.name for tree in cgroups.here() for path in tree.path.glob("slipway-*")}
-    members = {pid for group in groups for pid in cgroups.processes(group)}
     links = _ip("-json", "address", "show")
     return Machine(
         groups=frozenset(groups),
         processes=frozenset(group for group in groups if cgroups.processes(group)),
         mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
-        namespaces=frozenset(_namespaces(members)),
+        namespaces=frozenset(_namespaces(groups)),
         links=frozenset(link["ifname"] for link in links),
         addresses=frozenset(info["local"] for link in links for info in link.get("addr_info", [])),
         rules=subprocess.run(["nft", "list", "ruleset"], check=True, capture_output=True, text=True).stdout,
@@ -55,18 +54,26 @@ def _ip(*words: str) -> list[dict]:
     return json.loads(subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout)
 
 
-def _namespaces(members: set[int]) -> set[str]:
-    """The namespaces that a process outside every node is in: none but the machine's own."""
+def _namespaces(groups: set[str]) -> set[str]:
+    """The namespaces that a process outside every node is in: none but the machine's own.
+
+    Nodes that run meanwhile start and end processes all the time. One that was seen before the members of their
+    groups were read, and after, is either among them or outside.
+    """
+    before = _elsewhere()
+    members = {pid for group in groups for pid in cgroups.processes(group)}
+    return {name for pid, name in before & _elsewhere() if pid not in members}
+
+
+def _elsewhere() -> set[tuple[int, str]]:
+    """Every process in a namespace that is not ours: its id; the kind of namespace and its command."""
     own = {kind: str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("net", "pid", "mnt", "cgroup")}
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
-        if int(process.name) in members:
-            continue
         for kind, mine in own.items():
             try:
-                link = str((process / "ns" / kind).readlink())
+                if str((process / "ns" / kind).readlink()) != mine:
+                    found.add((int(process.name), f"{kind} {(process / 'comm').read_text().strip()}"))
             except OSError:  # it ended meanwhile, or is a kernel thread
                 continue
-            if link != mine:
-                found.add(f"{kind} {(process / 'comm').read_text().strip()}")
     return found
