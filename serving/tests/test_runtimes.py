@@ -232,6 +232,18 @@ def test_nothing_is_imported_that_the_model_does_not_need():
     assert done.stdout == "[]\n"
 
 
+def test_skops_is_imported_for_its_own_files_only(tmp_path):
+    joblib.dump(LogisticRegression().fit(X, Y), tmp_path / "model.joblib")
+    program = (
+        "import sys; from pathlib import Path; from slipway_serving.config import ModelConfig; "
+        "from slipway_serving.runtimes.sklearn import load; "
+        "load(Path(sys.argv[1]), ModelConfig(allow_pickle=True)); print('skops' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "model.joblib")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_onnx_runtime_sends_nothing_home_and_writes_nothing(iris, tmp_path):
     program = (
         "import sys; from pathlib import Path; from slipway_serving.config import ModelConfig; "

@@ -31,6 +31,9 @@ def _run(arguments: list[str]) -> int:
 
     import logging  # noqa: PLC0415  # after the handlers above
 
+    from slipway_serving.collector import collect_rarely  # noqa: PLC0415
+
+    collect_rarely()
     from slipway_serving.errors import ModelLoadError  # noqa: PLC0415
     from slipway_serving.options import parse  # noqa: PLC0415
     from slipway_serving.server import report, serve  # noqa: PLC0415

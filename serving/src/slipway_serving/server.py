@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ import uvloop
 from slipway_serving import __version__
 from slipway_serving.allocator import give_back, keep_large_blocks
 from slipway_serving.app import App
+from slipway_serving.collector import keep_loaded
 from slipway_serving.errors import ModelLoadError, RequestError
 from slipway_serving.grpc.server import GrpcServer
 from slipway_serving.grpc.service import Service
@@ -114,8 +114,7 @@ class Lifecycle:
             log.exception("a bug of the server, while loading the models")
             self._stop(_NOT_STARTED)
             return
-        gc.collect()
-        gc.freeze()  # what is loaded lives as long as the process: never look at it again
+        keep_loaded()
         give_back()
         keep_large_blocks()
         self._announce(time.perf_counter() - started)

@@ -8,7 +8,6 @@ from typing import Any
 
 import joblib  # type: ignore[import-untyped]  # it has no types
 import numpy as np
-from skops import io as skops  # type: ignore[import-untyped]  # it has no types
 
 from slipway_serving.config import ModelConfig
 from slipway_serving.datatypes import BOOL, BYTES, FP32, FP64, INT64, NUMERIC, Array, Datatype, Tensors, datatype_of
@@ -68,7 +67,7 @@ def load(path: Path, config: ModelConfig) -> SklearnRuntime:
 def _read(path: Path, config: ModelConfig) -> Any:
     try:
         if path.suffix == ".skops":
-            return skops.load(path, trusted=_trusted(path, config))
+            return _read_skops(path, config)
         _check_pickle(path, config)
         return joblib.load(path)
     except ModelLoadError:
@@ -80,14 +79,22 @@ def _read(path: Path, config: ModelConfig) -> Any:
         ) from error
 
 
-def _trusted(path: Path, config: ModelConfig) -> list[str]:
+def _read_skops(path: Path, config: ModelConfig) -> Any:
+    # Imported only for such a file: skops looks through all of scikit-learn and scipy, a third of a second.
+    try:
+        from skops import io as skops  # type: ignore[import-untyped]  # noqa: PLC0415  # it has no types
+    except ModuleNotFoundError as error:
+        raise ModelLoadError(
+            f"{path} needs the package '{error.name}', which is not installed",
+            "install it with: pip install 'slipway-serving[sklearn]'",
+        ) from None
     strangers = [name for name in skops.get_untrusted_types(file=path) if name not in config.trusted_types]
     if strangers:
         raise ModelLoadError(
             f"{path} holds types that skops does not know to be harmless: {', '.join(strangers)[:300]}",
             "if you trust them, list them in model.yaml under trustedTypes",
         )
-    return list(config.trusted_types)
+    return skops.load(path, trusted=list(config.trusted_types))
 
 
 def _check_pickle(path: Path, config: ModelConfig) -> None:

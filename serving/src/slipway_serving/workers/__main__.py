@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from slipway_serving.workers.worker import main
+from slipway_serving.collector import collect_rarely
 
 if __name__ == "__main__":
+    collect_rarely()
+    from slipway_serving.workers.worker import main
+
     main()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
-import gc
 import logging
 import os
 import pickle
@@ -21,6 +20,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway_serving.collector import keep_loaded
 from slipway_serving.config import FILE_NAME, ModelConfig
 from slipway_serving.errors import ModelLoadError, RequestError
 from slipway_serving.runtimes.base import AsyncRuntime, Inference, Runtime, load_runtime
@@ -82,8 +82,7 @@ def _serve(channel: Channel) -> None:
     runtime = _load(channel, task)
     if runtime is None:
         return
-    gc.collect()
-    gc.freeze()  # what is loaded lives as long as the process: never look at it again
+    keep_loaded()
     while True:
         try:
             message = channel.receive()
