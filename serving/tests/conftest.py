@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -77,8 +77,8 @@ def serving() -> Serving:
 def start() -> Iterator[Callable[..., Process]]:
     processes: list[Process] = []
 
-    def run(path: Path, *arguments: str) -> Process:
-        processes.append(Process(path, *arguments))
+    def run(path: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
+        processes.append(Process(path, *arguments, environment=environment))
         return processes[-1]
 
     yield run

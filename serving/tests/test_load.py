@@ -9,12 +9,14 @@ import asyncio
 import itertools
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
+import pytest
 from processes import INFER, TENSOR, Process, in_flight, ready, until
 
 SLOW = """
@@ -43,6 +45,16 @@ class Model:
     def predict(self, inputs):
         time.sleep(0.002)
         return inputs["x"] * 0 + os.getpid()
+"""
+LOOP = """
+import sys
+
+class Model:
+    inputs = [{"name": "x", "datatype": "INT64", "shape": [-1]}]
+    outputs = [{"name": "y", "datatype": "BOOL", "shape": [-1]}]
+
+    def predict(self, inputs):
+        return inputs["x"] != 0 if "uvloop" in sys.modules else inputs["x"] == 0
 """
 INTERVAL = 0.004
 
@@ -126,8 +138,14 @@ async def test_a_model_is_changed_under_load_and_nobody_notices(start, tmp_path)
     assert "does not load; the old one goes on" in err
 
 
-async def test_sigterm_under_load_drops_nothing(start, python_model):
-    process = start(python_model(NUMBERED % 1), "--drain-window", "8s")
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+async def test_sigterm_under_load_drops_nothing_on_either_loop(start, python_model, tmp_path, loop):
+    environment = {}
+    if loop == "asyncio":
+        (tmp_path / "without" / "uvloop").mkdir(parents=True)
+        (tmp_path / "without" / "uvloop" / "__init__.py").write_text("raise ModuleNotFoundError('uvloop')")
+        environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "without"), *sys.path])
+    process = start(python_model(LOOP), "--drain-window", "4s", environment=environment)
     async with ready(process), load_on(process) as load:
         await until(sent_more(load, 100))
         process.popen.send_signal(signal.SIGTERM)
@@ -135,6 +153,7 @@ async def test_sigterm_under_load_drops_nothing(start, python_model):
         load.stop()
         outcomes = await load.outcomes()
     assert counted(outcomes) == {200: len(outcomes)}
+    assert {answer.json()["outputs"][0]["data"][0] for answer in outcomes} == {loop == "uvloop"}
     assert process.end()[0] == 0
 
 

@@ -10,8 +10,7 @@ import signal
 import socket
 import sys
 import time
-
-import uvloop
+from collections.abc import Callable
 
 from slipway_serving import __version__
 from slipway_serving.allocator import give_back, keep_large_blocks
@@ -197,8 +196,17 @@ def serve(options: Options) -> int:
     middleware = middleware_of(options, metrics.registry)
     tracing = middleware.tracing.models if middleware is not None and middleware.tracing is not None else None
     repository = Repository(options.path, settings, metrics, options.model_control_mode, tracing)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=event_loop()) as runner:
         return runner.run(_serve(options, repository, metrics, middleware))
+
+
+def event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the loop: uvloop where it is installed, as with every extra for a format; else asyncio."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
 
 
 async def _serve(options: Options, repository: Repository, metrics: Metrics, middleware: Middleware | None) -> int:
