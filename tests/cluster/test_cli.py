@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from .services import apply, service, until_condition, until_ready
 from .tools import get, kubectl, slipway, until
-from .traffic import FLOWER, ask
+from .traffic import FLOWER, ask, ask_grpc
 
 
 def spec(platform, namespace):
@@ -181,4 +181,6 @@ def test_the_python_client(platform, namespace, pushed, monkeypatch):
         assert client.predict("iris", FLOWER)
         with client.port_forward("iris") as forward:
             assert ask(f"http://127.0.0.1:{forward.port}/predict", FLOWER)[0] == 200
+        with client.port_forward("iris", remote=9000) as forward:
+            assert ask_grpc(f"127.0.0.1:{forward.port}", "iris")["label"] == "setosa"
         client.delete("iris")

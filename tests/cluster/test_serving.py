@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 
 from slipway.cluster import binaries
 from slipway.progress import LineProgress
 
 from .services import apply, service, until_ready
-from .tools import get, kubectl, slipway, until
-from .traffic import FLOWER, Load, answers, ask
+from .tools import get, host_pid, kubectl, slipway, until
+from .traffic import FLOWER, Load, answers, ask, ask_grpc
+
+BOOSTED_TREES = Path(__file__).parent / "boosted_trees.py"
 
 
 def predictions(answer):
@@ -31,19 +38,47 @@ def test_deploy_and_predict_through_the_gateway_and_the_api(platform, namespace,
     assert "Ready" in slipway("describe", "iris", "-n", namespace).stdout
 
 
+@contextmanager
+def forwarded(platform, namespace, port):
+    """The address on this machine that `kubectl port-forward` gives a port of the Service."""
+    program = binaries.directory(LineProgress()) / "kubectl"
+    command = [program, f"--kubeconfig={platform.kubeconfig}", "-n", namespace, "port-forward", "svc/iris", f":{port}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as forward:
+        try:
+            yield forward.stdout.readline().split(" -> ")[0].removeprefix("Forwarding from ")
+        finally:
+            forward.terminate()
+
+
 def test_predict_through_port_forward(platform, namespace, pushed):
     apply(platform, namespace, "iris", pushed)
     until_ready(platform, namespace, "iris")
-    program = binaries.directory(LineProgress()) / "kubectl"
-    command = [program, f"--kubeconfig={platform.kubeconfig}", "-n", namespace, "port-forward", "svc/iris", ":80"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as forward:
-        port = forward.stdout.readline().split(" -> ")[0].rpartition(":")[2]
-        status, answer = ask(f"http://127.0.0.1:{port}/predict", FLOWER)
-        metadata_status, metadata = ask(f"http://127.0.0.1:{port}/v2/models/iris")
-        forward.terminate()
+    with forwarded(platform, namespace, 80) as address:
+        status, answer = ask(f"http://{address}/predict", FLOWER)
+        metadata_status, metadata = ask(f"http://{address}/v2/models/iris")
     assert status == 200, answer
     assert metadata_status == 200
     assert metadata["name"] == "iris"
+
+
+def test_grpc_answers_inside_the_cluster_and_through_port_forward(platform, namespace, pushed):
+    apply(platform, namespace, "iris", pushed)
+    until_ready(platform, namespace, "iris")
+    inside = ("nsenter", "--net", "--target", str(host_pid(platform, "kubelet")))
+    address = get(platform, "service", "iris", "-n", namespace)["spec"]["clusterIP"]
+    setosa = {"live": True, "label": "setosa"}
+    assert ask_grpc(f"{address}:9000", "iris", *inside) == setosa
+    with forwarded(platform, namespace, 9000) as here:
+        assert ask_grpc(here, "iris") == setosa
+
+
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
+def test_boosted_trees_are_recognised_and_served(platform, namespace, tmp_path, library):
+    subprocess.run([sys.executable, BOOSTED_TREES, library, tmp_path], check=True, capture_output=True)
+    slipway("deploy", "trees", str(tmp_path), "-n", namespace)
+    assert service(platform, namespace, "trees")["spec"]["model"]["format"] == library
+    answer = json.loads(slipway("predict", "trees", "-n", namespace, "--data", json.dumps(FLOWER)).stdout)
+    assert answer["outputs"] == {"predict": [0]}
 
 
 def test_children_are_what_a_platform_engineer_expects(platform, namespace, pushed):

@@ -1,14 +1,17 @@
-"""Constant load that accounts for every request: so many a second, each with a connection of its own, none retried."""
+"""Requests, and constant load that accounts for each: so many a second, on connections of their own, none retried."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 FLOWER = {"x": [[5.1, 3.5, 1.4, 0.2]]}
@@ -29,6 +32,14 @@ def ask(url: str, body: object = None, timeout: float = 10.0) -> tuple[int, obje
         return answer.status, json.loads(text)
     except ValueError:
         return answer.status, text.decode(errors="replace")
+
+
+def ask_grpc(address: str, model: str, *inside: str) -> Any:
+    """What grpcio's client prints that asks for the species of the flower; `inside` is a command that runs it."""
+    command = [*inside, sys.executable, Path(__file__).parent / "grpc_client.py", address, model]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def answers(url: str) -> bool:

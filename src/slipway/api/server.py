@@ -411,7 +411,8 @@ class Server(ApiModel):
     image: ImageReference | None = Field(
         default=None,
         description="An image that listens on port 8080, is ready when `GET /v2/health/ready` answers 200, and alive "
-        "when `GET /v2/health/live` does. Without it: Slipway's model server.",
+        "when `GET /v2/health/live` does; gRPC, where it speaks it, is on port 9000. Without it: Slipway's model "
+        "server.",
     )
     resources: Resources = Field(default_factory=Resources, description="What one replica may use.")
     env: Annotated[list[EnvVar], Field(max_length=64, json_schema_extra=list_map("name"))] = Field(

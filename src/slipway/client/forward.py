@@ -77,10 +77,12 @@ class Forward:
             raise FailedError(f"No pod of {self._name} is ready.", f"See why with `slipway describe {self._name}`.")
         others = [name for name in pods if name != self._failed] or [*pods]
         chosen = self._pod if self._pod in pods else others[0]
-        port = self._remote or _port(pods[chosen])
+        http = _port(pods[chosen])
+        port = self._remote or http
         if chosen != self._pod:
             self._pod = chosen
-            self._report(f"Forwarding http://{HOST}:{self.port} -> {self._name} (pod {chosen})", trouble=False)
+            here = f"{'http://' if port == http else ''}{HOST}:{self.port}"
+            self._report(f"Forwarding {here} -> {self._name} (pod {chosen})", trouble=False)
         return chosen, port
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

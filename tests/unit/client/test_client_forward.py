@@ -148,6 +148,7 @@ async def test_the_port_of_the_pod_may_be_another(cluster):
     async with forwarding(cluster, http, remote=9000) as forward:
         await ask(forward.port)
         assert cluster.upgrade.asked[0].endswith("ports=9000")
+        assert forward.told == [f"Forwarding 127.0.0.1:{forward.port} -> iris (pod iris-1)"]
 
 
 async def test_large_streams_arrive_whole_and_in_order(cluster):

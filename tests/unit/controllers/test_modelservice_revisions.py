@@ -15,6 +15,7 @@ from slipway.kit.objects import (
     NETWORK_POLICY,
     POD,
     SECRET,
+    SERVICE,
     Key,
     Kind,
 )
@@ -240,12 +241,31 @@ async def test_a_model_that_has_to_be_fetched_needs_the_fetcher() -> None:
 
 
 @virtual_time
-async def test_pods_are_reached_on_the_servers_port_only() -> None:
+async def test_pods_are_reached_on_the_servers_ports_only() -> None:
     server = cluster(FIXED)
     server.put(MODEL_SERVICE, model_service(FIXED | {"routing": {"access": "Gateway"}}, "inner"))
     async with operator(server):
         open_to_all = child(server, NETWORK_POLICY)["spec"]["ingress"]
         (gateway_only,) = server.objects(NETWORK_POLICY)[Key("team", "inner")]["spec"]["ingress"]
-        assert open_to_all == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+        assert open_to_all == [{"ports": [{"port": port, "protocol": "TCP"} for port in ("http", 9000)]}]
+        assert gateway_only["ports"] == open_to_all[0]["ports"]
         namespaces = [peer["namespaceSelector"]["matchLabels"] for peer in gateway_only["from"]]
         assert namespaces == [{"kubernetes.io/metadata.name": "slipway-system"}]
+
+
+@virtual_time
+async def test_an_earlier_operators_service_gets_grpc_and_no_pod_rolls() -> None:
+    server = cluster(FIXED)
+    async with operator(server):
+        play_cluster(server)
+        await settled()
+    service, policy = child(server, SERVICE), child(server, NETWORK_POLICY)
+    del service["spec"]["ports"][1], policy["spec"]["ingress"][0]["ports"][1]
+    server.put(SERVICE, service)
+    server.put(NETWORK_POLICY, policy)
+    before = len(server.writes)
+    async with operator(server):
+        await settled()
+        assert [port["name"] for port in child(server, SERVICE)["spec"]["ports"]] == ["http", "grpc"]
+        assert [port["port"] for port in child(server, NETWORK_POLICY)["spec"]["ingress"][0]["ports"]] == ["http", 9000]
+    assert [call.kind for call in server.writes[before:]] == [NETWORK_POLICY, SERVICE]

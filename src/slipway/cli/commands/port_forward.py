@@ -24,7 +24,8 @@ def forward(
         str | None,
         typer.Argument(
             metavar="[LOCAL[:REMOTE]]",
-            help="The port here, 0 for any, and the pod's. Default: 8080, and the model server's.",
+            help="The port here, 0 for any, and the pod's. Default: 8080, and the model server's for HTTP; "
+            "9000:9000 is gRPC.",
             show_default=False,
         ),
     ] = None,

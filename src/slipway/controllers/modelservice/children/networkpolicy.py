@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.controllers.modelservice.children.common import child, selector
+from slipway.controllers.modelservice.children.service import GRPC_PORT
 from slipway.controllers.modelservice.decide import Decision
 from slipway.kit.objects import NETWORK_POLICY, Manifest
 
@@ -12,8 +13,8 @@ _NAMESPACE_NAME = "kubernetes.io/metadata.name"  # set by the API server on ever
 
 
 def build_network_policy(decision: Decision) -> Manifest:
-    """The NetworkPolicy: the server's port and no other; connections that pods open are not limited."""
-    rule: dict[str, Any] = {"ports": [{"port": "http", "protocol": "TCP"}]}
+    """The NetworkPolicy: the server's ports and no others; connections that pods open are not limited."""
+    rule: dict[str, Any] = {"ports": [{"port": port, "protocol": "TCP"} for port in ("http", GRPC_PORT)]}
     peers = _peers(decision)
     if peers:
         rule["from"] = peers
