@@ -180,6 +180,23 @@ async def test_new_models_come_and_removed_ones_go_and_broken_ones_are_told_once
     repository.close()
 
 
+async def test_a_directory_that_cannot_be_a_model_stops_no_other(tmp_path, caplog):
+    write(tmp_path / "one")
+    repository = await loaded(tmp_path, "poll")
+    write(tmp_path / "no name")
+    write(tmp_path / "uno", settings="name: one")
+    write(tmp_path / "two", ANSWER % 2)
+    await repository.look(await repository.look({}))
+    assert [await asked(repository, "one"), await asked(repository, "two")] == [11, 12]
+    told = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert len(told) == 2
+    assert "'no name' cannot be a model's name" in told[0] + told[1]
+    assert "are both called 'one'" in told[0] + told[1]
+    with pytest.raises(ModelLoadError, match="no name"):
+        Repository(tmp_path, Settings(), Metrics(), "poll").discover()
+    repository.close()
+
+
 async def test_the_repository_over_http(tmp_path, serving):
     write(tmp_path / "m" / "3", ANSWER % 3)
     async with serving(tmp_path, mode="explicit") as client:

@@ -215,6 +215,15 @@ async def test_with_a_delay_a_request_waits_for_others_until_a_preferred_size():
     scheduler.close()
 
 
+async def test_a_request_of_many_rows_is_a_preferred_size_by_itself():
+    model = Gated()
+    model.gate.set()
+    scheduler = ThreadScheduler(model, lambda *_: None, Batching(max_size=4, max_delay=60, preferred_sizes=(2,)))
+    await scheduler.submit(rows(1, 2))
+    assert model.calls == [2]
+    scheduler.close()
+
+
 async def test_a_delay_ends_by_itself():
     model = Gated()
     model.gate.set()

@@ -47,6 +47,7 @@ class Repository:
         self._locks: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen: dict[str, Fingerprint] = {}
+        self._told: set[str] = set()
         self.generation = 0
         """Counts the changes, for what is derived from the models."""
 
@@ -119,7 +120,7 @@ class Repository:
 
     async def _load(self, name: str) -> None:
         async with self._locks.setdefault(name, asyncio.Lock()):
-            directories = await asyncio.to_thread(find_directories, self._path, self._settings)
+            directories = await asyncio.to_thread(find_directories, self._path, self._settings, [])
             if name not in directories:
                 raise NotFoundError(f"the repository has no model '{name:.80}'; {did_you_mean(name, directories)}")
             self._seen[name] = await asyncio.to_thread(fingerprint, directories[name])
@@ -199,7 +200,9 @@ class Repository:
 
     async def look(self, pending: dict[str, Fingerprint]) -> dict[str, Fingerprint]:
         """One look: `pending` is what the last one found changed; returns what this one did."""
-        directories = await asyncio.to_thread(find_directories, self._path, self._settings)
+        problems: list[ModelLoadError] = []
+        directories = await asyncio.to_thread(find_directories, self._path, self._settings, problems)
+        self._tell({error.message for error in problems})
         changed = {}
         for name, directory in directories.items():
             now = await asyncio.to_thread(fingerprint, directory)
@@ -223,6 +226,12 @@ class Repository:
                 self._spawn(model.retire(_RETIRE_SECONDS))
             self.generation += 1
         return changed
+
+    def _tell(self, problems: set[str]) -> None:
+        """Each once, and again when it comes back."""
+        for message in sorted(problems - self._told):
+            log.warning("a directory of the repository is left out: %s", message)
+        self._told = problems
 
     def index(self, *, ready: bool = False) -> list[dict[str, str]]:
         """Triton's repository index: name, version, state, reason; `ready` leaves out what does not answer."""

@@ -192,10 +192,10 @@ class ThreadScheduler:
 
     def _wait_for_more(self) -> None:
         """Gives later requests time to join the oldest, until a preferred size is reached."""
-        sizes = self._batching.preferred_sizes or (self._batching.max_size,)
+        enough = min(self._batching.preferred_sizes, default=self._batching.max_size)
         oldest = min((queue[0].queued for queue in list(self._queues) if queue), default=0.0)
         deadline = oldest + self._batching.max_delay
-        while not self._closed and self.depth < min(sizes):
+        while not self._closed and self._waiting_rows() < enough:
             left = deadline - time.perf_counter()
             if left <= 0:
                 return
@@ -205,6 +205,9 @@ class ThreadScheduler:
                     return
             except Empty:
                 return
+
+    def _waiting_rows(self) -> int:
+        return sum(job.rows for queue in self._queues for job in list(queue))
 
     def _take(self) -> list[_Job]:
         """The oldest job of the first level that has one, and every later one that fits into its batch."""

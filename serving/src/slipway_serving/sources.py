@@ -37,8 +37,11 @@ class Settings:
     """Processes that run each model; 0 leaves it to `model.yaml`."""
 
 
-def find_directories(path: Path, settings: Settings) -> dict[str, Path]:
-    """The models at a path, by name: one where it is a model, else each directory in it. Raises ModelLoadError."""
+def find_directories(path: Path, settings: Settings, problems: list[ModelLoadError] | None = None) -> dict[str, Path]:
+    """The models at a path, by name: one where it is a model, else each directory in it. Raises ModelLoadError.
+
+    With `problems` a directory that cannot be a model is left out, and why is added there.
+    """
     if not path.exists():
         raise ModelLoadError(f"{path} does not exist", "give the path of a model's directory, or of a model file")
     if path.is_file() or _is_model(path):
@@ -48,15 +51,24 @@ def find_directories(path: Path, settings: Settings) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for directory in sorted(path.iterdir()):
         if directory.is_dir() and not directory.name.startswith((".", "_", "lost+found")):
-            name = _checked(_name_of(directory))
-            if name in found:
-                raise ModelLoadError(f"{found[name]} and {directory} are both called '{name}'")
-            found[name] = directory
+            try:
+                found[_new_name(directory, found)] = directory
+            except ModelLoadError as error:
+                if problems is None:
+                    raise
+                problems.append(error)
     if not found:
         model_file(path, ModelConfig())  # says what a model would be
     if settings.name:
         raise ModelLoadError(f"--name is for one model, and {path} holds {len(found)}", "leave it out")
     return found
+
+
+def _new_name(directory: Path, found: dict[str, Path]) -> str:
+    name = _checked(_name_of(directory))
+    if name in found:
+        raise ModelLoadError(f"{found[name]} and {directory} are both called '{name}'")
+    return name
 
 
 def _name_of(directory: Path) -> str:
