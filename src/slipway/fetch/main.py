@@ -13,7 +13,7 @@ from pathlib import Path
 from slipway.fetch.checksum import FORM, checksum
 from slipway.fetch.errors import FetchError
 from slipway.fetch.job import Job, Tools, fetch
-from slipway.fetch.trust import trust_more
+from slipway.fetch.trust import trusting_more
 
 DONE, FAILED, STOPPED = 0, 1, 128 + signal.SIGTERM
 LONGEST = 7 * 24 * 3600
@@ -46,8 +46,8 @@ async def _run(job: Job, tools: Tools) -> int:
 
 
 async def _trusting(job: Job, tools: Tools) -> None:
-    trust_more(os.environ)
-    await fetch(job, tools)
+    with trusting_more(os.environ):
+        await fetch(job, tools)
 
 
 def _print_checksum(path: Path) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from slipway.fetch.errors import FetchError
@@ -14,12 +15,14 @@ from slipway.oci.authorities import KEY, certificates_in
 _FORM = "give whole blocks from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"
 
 
-def trust_more(environment: MutableMapping[str, str]) -> None:
+@contextmanager
+def trusting_more(environment: MutableMapping[str, str]) -> Iterator[None]:
     """Adds the authorities whose certificates `CA_CERTIFICATES` holds, as PEM, to those trusted already.
 
-    Raises a `FetchError` where it holds none.
+    Their file is gone afterwards. Raises a `FetchError` where the variable holds none.
     """
     if not (given := environment.get(KEY, "").strip()):
+        yield
         return
     try:
         more = certificates_in(given)
@@ -31,3 +34,7 @@ def trust_more(environment: MutableMapping[str, str]) -> None:
     with os.fdopen(handle, "wb") as file:
         file.write(before + f"\n{more}\n".encode())
     environment["SSL_CERT_FILE"] = name
+    try:
+        yield
+    finally:
+        Path(name).unlink()

@@ -92,10 +92,16 @@ def test_object_stores_trust_the_same_authority(secure: Web, authority: Authorit
 def test_authorities_come_with_the_credentials(secure: Web, authority: Authority, tmp_path: Path) -> None:
     bucket = Bucket(secure)
     bucket.put("iris/model.onnx", b"x" * 1000)
-    environment = bucket.environment() | {"CA_CERTIFICATES": authority.certificate.read_text()}
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = bucket.environment() | {
+        "CA_CERTIFICATES": authority.certificate.read_text(),
+        "TMPDIR": str(temporary),
+    }
     for source in ("s3://models/iris/model.onnx", f"{secure.url}/models/iris/model.onnx"):
-        done = program(source, tmp_path / "m", **environment)
+        done = program(source, tmp_path / "m", **bucket.environment(), **given)
         assert done.returncode == 0, done.stderr
+    assert list(temporary.iterdir()) == []
 
 
 def test_authorities_are_added_to_those_that_are_known(secure: Web, authority: Authority, tmp_path: Path) -> None:
