@@ -81,6 +81,22 @@ def test_boosted_trees_are_recognised_and_served(platform, namespace, tmp_path, 
     assert answer["outputs"] == {"predict": [0]}
 
 
+def test_as_process_1_it_ends_well_when_it_is_told_to(platform, namespace, pushed):
+    apply(platform, namespace, "iris", pushed)
+    until_ready(platform, namespace, "iris")
+    (pod,) = get(platform, "pods", "-n", namespace)["items"]
+    inside = ("exec", pod["metadata"]["name"], "-n", namespace, "--", "python3.11", "-c")
+    command = kubectl(platform, *inside, "print(open('/proc/1/cmdline').read())")
+    assert "slipway-serve" in command or "slipway_serving" in command
+    kubectl(platform, *inside, "import os, signal; os.kill(1, signal.SIGTERM)")
+
+    def ended():
+        (again,) = get(platform, "pods", "-n", namespace)["items"]
+        return again["status"]["containerStatuses"][0]["lastState"].get("terminated")
+
+    assert until(ended)["exitCode"] == 0
+
+
 def test_children_are_what_a_platform_engineer_expects(platform, namespace, pushed):
     apply(platform, namespace, "iris", pushed, scaling={"min": 2, "max": 2})
     until_ready(platform, namespace, "iris")

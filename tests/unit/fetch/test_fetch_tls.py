@@ -94,10 +94,7 @@ def test_authorities_come_with_the_credentials(secure: Web, authority: Authority
     bucket.put("iris/model.onnx", b"x" * 1000)
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    environment = bucket.environment() | {
-        "CA_CERTIFICATES": authority.certificate.read_text(),
-        "TMPDIR": str(temporary),
-    }
+    given = {"CA_CERTIFICATES": authority.certificate.read_text(), "TMPDIR": str(temporary)}
     for source in ("s3://models/iris/model.onnx", f"{secure.url}/models/iris/model.onnx"):
         done = program(source, tmp_path / "m", **bucket.environment(), **given)
         assert done.returncode == 0, done.stderr
