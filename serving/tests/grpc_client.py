@@ -46,10 +46,11 @@ def flower(**keys):
 class Client:
     """Calls methods of the service by their names."""
 
-    def __init__(self, channel: grpc.aio.Channel, server: GrpcServer, app: App):
+    def __init__(self, channel: grpc.aio.Channel, server: GrpcServer, app: App, port: int):
         self.channel = channel
         self.server = server
         self.app = app
+        self.port = port
 
     async def call(self, name, message=None, *, service=SERVICE, **options):
         message = getattr(messages, f"{name}Request")() if message is None else message
@@ -72,21 +73,27 @@ class Client:
             request_serializer=messages.ModelInferRequest.SerializeToString,
             response_deserializer=messages.ModelStreamInferResponse.FromString,
         )
-        return method(sent, timeout=30, **options)
+        return method(sent, **{"timeout": 30, **options})
 
 
 @asynccontextmanager
-async def serve(path: Path, mode: str = "explicit", **middleware) -> AsyncIterator[Client]:
+async def serve(path: Path, mode: str = "explicit", *, max_connections: int = 0, **middleware) -> AsyncIterator[Client]:
+    """A client of a server in this process; `middleware` is what Middleware is made of, where anything is given."""
     metrics = Metrics()
-    repository = Repository(path, Settings(), metrics, mode)
+    tracing = middleware.get("tracing")
+    repository = Repository(path, Settings(), metrics, mode, tracing.models if tracing else None)
     repository.discover()
     await repository.load_all()
     app = App(repository, metrics)
     guard = Middleware(metrics.registry, open_paths=GRPC_OPEN_PATHS, **middleware) if middleware else None
-    server = GrpcServer(Service(repository, lambda: app.draining), max_body=8 << 20, middleware=guard)
+    service = Service(repository, lambda: app.draining)
+    server = GrpcServer(service, max_body=8 << 20, middleware=guard, max_connections=max_connections)
     listener = socket.create_server(("127.0.0.1", 0))
     await server.listen(listener)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{listener.getsockname()[1]}") as channel:
-        yield Client(channel, server, app)
+    port = listener.getsockname()[1]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield Client(channel, server, app, port)
     await server.close(5)
+    if guard is not None:
+        await guard.close(5)
     repository.close()

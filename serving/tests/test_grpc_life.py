@@ -185,13 +185,9 @@ async def test_a_model_that_yields_ends_with_an_empty_answer_for_those_who_ask(p
         asked = flower(model="echo", id="8")
         asked.parameters["triton_enable_empty_final_response"].bool_param = True
         answers = [answer async for answer in client.stream(iter([flower(model="echo"), asked]))]
-    assert [(answer.infer_response.id, final(answer), len(answer.infer_response.outputs)) for answer in answers] == [
-        ("7", False, 1),
-        ("7", False, 1),
-        ("8", False, 1),
-        ("8", False, 1),
-        ("8", True, 0),
-    ]
+    found = [(answer.infer_response.id, final(answer), len(answer.infer_response.outputs)) for answer in answers]
+    assert [each for each in found if each[0] == "7"] == [("7", False, 1), ("7", False, 1)]
+    assert [each for each in found if each[0] == "8"] == [("8", False, 1), ("8", False, 1), ("8", True, 0)]
 
 
 async def test_a_flag_that_is_none_is_a_mistake(iris):

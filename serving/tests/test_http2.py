@@ -17,6 +17,7 @@ from slipway_serving.grpc import connection as http2
 from slipway_serving.grpc import frames
 from slipway_serving.grpc.calls import Call, Method
 from slipway_serving.grpc.connection import Connection
+from slipway_serving.grpc.streams import WINDOW
 
 HEADERS = [
     (":method", "POST"),
@@ -35,8 +36,12 @@ class Server:
         self.connections = set()
         self.buffer = memoryview(bytearray(64 << 10))
         self.max_body = max_body
-        self.in_flight = 0
+        self.in_flight = self.read = self.sent = 0
         self.later: list[asyncio.Future[bytes]] = []
+
+    def admit(self, connection):
+        self.connections.add(connection)
+        return self.open_call
 
     def open_call(self, connection, stream, headers):
         methods = {
@@ -45,6 +50,7 @@ class Server:
             b"/fails": Method("/fails", self.fails),
             b"/bug": Method("/bug", self.bug),
             b"/stream": Method("/stream", streamed=self.stream),
+            b"/endless": Method("/endless", streamed=self.endless),
         }
         return Call(self, connection, stream, headers, methods.get(headers.get(b":path", b"")))
 
@@ -61,10 +67,16 @@ class Server:
     async def bug(self, _data, _call):
         raise KeyError("secret")
 
-    async def stream(self, requests, _call):
+    async def stream(self, requests, call):
         async for data in requests:
-            yield bytes(data)
-            yield b"again"
+            self.read += 1
+            await call.send(bytes(data))
+            await call.send(b"again")
+
+    async def endless(self, _requests, call):
+        while True:
+            await call.send(bytes(995))
+            self.sent += 1
 
 
 class Client:
@@ -289,6 +301,54 @@ async def test_streams_answer_as_messages_come():
     sent, headers = (await client.answers())[1]
     assert sent == b"".join(message(each) for each in (b"a", b"again", b"b", b"again"))
     assert headers[b"grpc-status"] == b"0"
+
+
+async def test_a_stream_is_read_no_faster_than_it_is_answered_and_read_again_when_it_is():
+    client = Client()
+    client.feed(START, client.opening(path="/stream"))
+    content = message(bytes((512 << 10) - 5))
+
+    async def may_send():
+        updates = [each for each in await client.frames() if each[0] == frames.WINDOW_UPDATE and each[2] == 1]
+        return WINDOW + sum(frames.number(payload) for _, _, _, payload in updates) - sent * len(content)
+
+    sent = 0
+    while await may_send() >= len(content):
+        client.feed(data(content, flags=0))
+        sent += 1
+    assert client.server.read == 1
+    assert sent < 40
+    client.feed(frames.window_update(0, 1 << 30), frames.window_update(1, 1 << 30))
+    assert await may_send() >= len(content)
+    assert client.server.read == sent
+
+
+async def test_a_client_that_is_answered_before_its_end_hears_that_it_may_stop():
+    client = Client(max_body=1000)
+    client.feed(START, client.opening(), data(message(bytes(2000)), flags=0))
+    client.feed(client.opening(3), data(message(b"whole"), 3))
+    answers = await client.answers()
+    assert [answers[number][1][b"grpc-status"] for number in (1, 3)] == [b"8", b"0"]
+    resets = [(stream, payload) for kind, _, stream, payload in await client.frames() if kind == frames.RST_STREAM]
+    assert resets == [(1, frames.NO_ERROR.to_bytes(4))]
+
+
+async def test_a_client_that_does_not_read_is_not_answered_further():
+    client = Client()
+    client.feed(START, client.opening(path="/endless"))
+    await client.frames()
+    assert client.server.sent == frames.DEFAULT_WINDOW // 1000 + 1
+    client.feed(frames.window_update(0, 10_000), frames.window_update(1, 10_000))
+    await client.frames()
+    assert client.server.sent == frames.DEFAULT_WINDOW // 1000 + 11
+    client.connection.pause_writing()
+    client.feed(frames.window_update(0, 10_000), frames.window_update(1, 10_000))
+    await client.frames()
+    assert client.server.sent == frames.DEFAULT_WINDOW // 1000 + 11
+    client.connection.resume_writing()
+    await client.frames()
+    assert client.server.sent == frames.DEFAULT_WINDOW // 1000 + 21
+    client.connection.connection_lost(None)
 
 
 @pytest.mark.parametrize(

@@ -201,9 +201,8 @@ async def test_a_collector_that_is_down_fails_no_request_and_is_counted(python_m
 def test_a_span_of_grpc_has_its_own_conventions(status, failed):
     with collector() as sink:
         tracing = Tracing(provider(sink.url, Metrics().registry))
-        exchange = Exchange(
-            "POST", "/inference.GRPCInferenceService/ModelInfer", protocol="grpc", status=200, grpc_status=status
-        )
+        method = "inference.GRPCInferenceService/ModelInfer"
+        exchange = Exchange("POST", f"/{method}", protocol="grpc", rpc_method=method, status=200, grpc_status=status)
         tracing.begin(exchange)
         tracing.end(exchange)
         tracing.close(5)

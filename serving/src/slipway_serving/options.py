@@ -224,7 +224,8 @@ def _add_listening(group: _Group) -> None:
         "--max-connections",
         _connections,
         "COUNT",
-        "connections served at once, on others everything but health is a 503; 0 for no limit of ours (default: 0)",
+        "connections served at once on each of the two ports; on others everything but health is a 503, over gRPC "
+        "UNAVAILABLE and GOAWAY, and far beyond it they are closed; 0 for no limit of ours (default: 0)",
     )
     group.option(
         "--keep-alive",

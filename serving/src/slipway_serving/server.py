@@ -61,7 +61,12 @@ class Lifecycle:
         self._grpc: GrpcServer | None = None
         if options.grpc_port != OFF:
             service = Service(repository, lambda: app.draining)
-            self._grpc = GrpcServer(service, max_body=options.max_body, middleware=middleware)
+            self._grpc = GrpcServer(
+                service,
+                max_body=options.max_body,
+                middleware=middleware,
+                max_connections=options.max_connections,
+            )
         self._grpc_port = 0
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._window: asyncio.Task[None] | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,10 +20,12 @@ from slipway_serving.errors import (
 )
 from slipway_serving.grpc import frames
 from slipway_serving.http.encoding import decompress
+from slipway_serving.http.messages import REQUEST_ID, Request, request_id
 
 if TYPE_CHECKING:
-    from slipway_serving.grpc.connection import Connection, Stream
+    from slipway_serving.grpc.connection import Connection
     from slipway_serving.grpc.server import GrpcServer
+    from slipway_serving.grpc.streams import Stream
 
 log = logging.getLogger("slipway_serving")
 
@@ -44,10 +47,13 @@ _INTERNAL: Final = (13, "INTERNAL")
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _SECONDS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MOST_QUEUED = 16
+OK: Final = "OK"
+CANCELLED: Final = "CANCELLED"
 
 Message = bytes | bytearray | memoryview
 Unary = Callable[[Message, "Call"], Awaitable[bytes]]
-Streamed = Callable[[AsyncIterator[Message], "Call"], AsyncIterator[bytes]]
+Streamed = Callable[[AsyncIterator[Message], "Call"], Awaitable[None]]
+"""Answers with `Call.send`, as often as it likes."""
 _Received = tuple[memoryview, bool]
 """A message, and whether it is compressed."""
 
@@ -74,7 +80,6 @@ class Call:
     ) -> None:
         self.metadata = metadata
         """By lower-case name."""
-        self.peer = connection.peer
         self._server = server
         self._connection = connection
         self._stream = stream
@@ -87,15 +92,29 @@ class Call:
         self._counts = method is None or method.streamed is None
         if self._counts:  # of a stream each request counts, while it is answered
             server.in_flight += 1
-        if method is None:
-            path = metadata.get(b":path", b"").decode("latin-1")
-            self.fail(NotOfferedError(f"this server has no method {path:.200}"))
+        self._begin()
+
+    @property
+    def path(self) -> str:
+        """`/package.Service/Method`, as it was sent."""
+        return self.metadata.get(b":path", b"").decode("latin-1")
+
+    def request(self, message: Message) -> Request:
+        """One message as what models are asked with."""
+        return Request("POST", b"", self.metadata, message, self._connection.peer, time.perf_counter())
+
+    def _begin(self) -> None:
+        if self._method is None:
+            self.fail(NotOfferedError(f"this server has no method {self.path:.200}"))
             return
-        timeout = metadata.get(b"grpc-timeout")
+        timeout = self.metadata.get(b"grpc-timeout")
         if timeout is not None:
             self._set_deadline(timeout)
-        if method.streamed is not None:
-            self._start(self._run_streamed(method.streamed))
+        if self._method.streamed is not None and not self._over:
+            self._stream.room = asyncio.Event()
+            if not self._connection.is_full:
+                self._stream.room.set()
+            self._start(self._run_streamed(self._method.streamed))
 
     def _set_deadline(self, timeout: bytes) -> None:
         found = _TIMEOUT.fullmatch(timeout)
@@ -108,7 +127,7 @@ class Call:
     def _expire(self) -> None:
         self.fail(DeadlineExceededError("the client's deadline is over"))
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = asyncio.get_running_loop().create_task(work)
 
     # What the client sends
@@ -161,7 +180,7 @@ class Call:
 
     def cancel(self) -> None:
         """The client has gone, or wants no answer any more."""
-        self._finish()
+        self._finish(CANCELLED)
         if self._task is not None:
             self._task.cancel()
 
@@ -177,12 +196,11 @@ class Call:
             return
         if not self._over:
             self._send(made)
-            self._status(frames.OK)
+            self._status(OK, frames.OK)
 
     async def _run_streamed(self, answer: Streamed) -> None:
         try:
-            async for made in answer(self._read(), self):
-                self._send(made)
+            await answer(self._read(), self)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  # every one becomes a status
@@ -190,16 +208,29 @@ class Call:
             return
         if not self._over:
             self._open()
-            self._status(frames.OK)
+            self._status(OK, frames.OK)
 
     async def _read(self) -> AsyncIterator[Message]:
         while (received := await self._messages.get()) is not None:
+            self._connection.took(self._stream)
             yield await self._plain(*received)
+
+    async def send(self, message: bytes) -> None:
+        """One of several answers, once there is room for it: a client that does not read is not answered further."""
+        room = self._stream.room
+        while room is not None and not room.is_set():
+            await room.wait()
+        self._send(message)
+
+    def _head(self) -> bytes:
+        """The headers of the answer, without the status."""
+        sent = self.metadata.get(REQUEST_ID)
+        return frames.ANSWER if sent is None else frames.ANSWER + frames.literal(REQUEST_ID, request_id(sent))
 
     def _open(self) -> None:
         if not self._opened:
             self._opened = True
-            self._connection.send(self._stream, frames.ANSWER, frames.HEADERS, frames.END_HEADERS)
+            self._connection.send(self._stream, self._head(), frames.HEADERS, frames.END_HEADERS)
 
     def _send(self, message: bytes) -> None:
         self._open()
@@ -214,17 +245,18 @@ class Call:
         """Ends the call with the error's status."""
         if self._over:
             return
-        (code, _), said = told(error, self._method.path if self._method else "")
+        (code, name), said = told(error, self._method.path if self._method else "")
         block = frames.trailers(code, said)
-        self._status(block if self._opened else frames.ANSWER + block)
+        self._status(name, block if self._opened else self._head() + block)
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
-    def _status(self, block: bytes) -> None:
+    def _status(self, name: str, block: bytes) -> None:
         self._connection.send(self._stream, block, frames.HEADERS, frames.END_HEADERS | frames.END_STREAM)
-        self._finish()
+        self._finish(name)
 
-    def _finish(self) -> None:
+    def _finish(self, _status: str) -> None:
+        """However the call ends, and perhaps again: the first time tells the name of its status."""
         if not self._over:
             self._over = True
             if self._counts:
@@ -233,14 +265,9 @@ class Call:
             self._timer.cancel()
 
 
-def status_of(error: BaseException) -> tuple[int, str]:
-    """The number and name of an error's status."""
-    return STATUSES.get(error.status, _INTERNAL) if isinstance(error, RequestError) else _INTERNAL
-
-
 def told(error: BaseException, path: str) -> tuple[tuple[int, str], str]:
-    """The status of an error, and what a client is told of it."""
+    """The number and name of an error's status, and what a client is told of it."""
     if not isinstance(error, RequestError):
         log.error("a bug of the server, on %s", path, exc_info=error)
         error = ModelFailedError("the server failed on this request; its log has the details")
-    return status_of(error), str(error)
+    return STATUSES.get(error.status, _INTERNAL), str(error)

@@ -8,22 +8,19 @@ hpack; those that are sent use none of its state.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hpack import Decoder, HPACKError
 
 from slipway_serving.grpc import frames
-from slipway_serving.grpc.calls import Call
+from slipway_serving.grpc.streams import WINDOW, Stream
 
 if TYPE_CHECKING:
-    from slipway_serving.grpc.server import GrpcServer
+    from slipway_serving.grpc.server import GrpcServer, OpenCall
 
 STREAMS = 256
 """Calls that a client may have at once on one connection."""
-WINDOW = 8 << 20
-"""What a client may send on a call, and 16 times that on a connection, before it hears that it was taken."""
 FRAME = 1 << 20
 HEAD_BYTES = 64 << 10
 _MOST_RESETS = 2000
@@ -38,25 +35,6 @@ class BrokenError(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
-
-
-class Stream:
-    """What has come of a call, and what it may send."""
-
-    __slots__ = ("call", "filled", "flags", "id", "left", "message", "out", "prefix", "taken", "window")
-
-    def __init__(self, number: int, window: int) -> None:
-        self.id = number
-        self.window = window
-        self.call: Call | None = None
-        self.prefix = b""
-        self.message: memoryview | None = None
-        self.filled = 0
-        self.flags = 0
-        self.taken = 0
-        self.left = WINDOW
-        self.out: deque[tuple[bytes | memoryview, int, int]] = deque()
-        """Frames that wait for a window: payload, kind, flags."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -81,7 +59,8 @@ class Connection(asyncio.BufferedProtocol):
         self._first_window = frames.DEFAULT_WINDOW
         self._frame = frames.DEFAULT_FRAME
         self._taken = 0
-        self._closing = False
+        self._closing = self.is_full = False
+        self._open_call: OpenCall = server.open_call
 
     # asyncio's side
 
@@ -89,7 +68,11 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
-        self.server.connections.add(self)
+        open_call = self.server.admit(self)
+        if open_call is None:
+            self.abort()
+            return
+        self._open_call = open_call
         asked = {
             frames.SETTING_STREAMS: STREAMS,
             frames.SETTING_WINDOW: WINDOW,
@@ -111,9 +94,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._transport.pause_reading()  # who does not read is not read either
+        self.is_full = True
+        for stream in self._streams.values():
+            if stream.room is not None:
+                stream.room.clear()
 
     def resume_writing(self) -> None:
         self._transport.resume_reading()
+        self.is_full = False
+        self._flush_all()
 
     def buffer_updated(self, nbytes: int) -> None:
         try:
@@ -210,7 +199,7 @@ class Connection(asyncio.BufferedProtocol):
             self._begin_data(number, flags, len(payload))
             content = _unpadded(payload, flags)
             self._left -= len(payload) - len(content)
-            self._took(self._data[0] if self._data else None, len(payload) - len(content))
+            self.took(self._data[0] if self._data else None, len(payload) - len(content))
             self._take(memoryview(content))
         elif kind == frames.RST_STREAM:
             self._reset(number)
@@ -284,7 +273,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(sent)
             return
         stream = self._streams[number] = Stream(number, self._first_window)
-        stream.call = self.server.open_call(self, stream, headers)
+        stream.call = self._open_call(self, stream, headers)
         if flags & frames.END_STREAM:
             self._ended(stream)
 
@@ -321,7 +310,7 @@ class Connection(asyncio.BufferedProtocol):
         size = len(piece)
         stream = self._data[0] if self._data else None
         self._left -= size
-        self._took(stream, size)
+        self.took(stream, size)
         if stream is not None and stream.call is not None:
             filled = stream.filled + size
             if stream.message is not None and filled < len(stream.message):
@@ -332,8 +321,8 @@ class Connection(asyncio.BufferedProtocol):
         if not self._left:
             self._data_done()
 
-    def _took(self, stream: Stream | None, size: int) -> None:
-        """Tells the client that it may send as much again, before it has to wait."""
+    def took(self, stream: Stream | None, size: int = 0) -> None:
+        """Tells the client that it may send as much again, before it has to wait, once somebody wants more of it."""
         self._taken += size
         if self._taken >= 4 * WINDOW:
             self._transport.write(frames.window_update(0, self._taken))
@@ -386,6 +375,7 @@ class Connection(asyncio.BufferedProtocol):
         return True
 
     def _ended(self, stream: Stream) -> None:
+        stream.ended = True
         if stream.call is not None:
             stream.call.complete(whole=stream.message is None and not stream.prefix)
 
@@ -408,6 +398,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         stream.out.append((payload, kind, flags))
         self._flush(stream)
+        if stream.out and stream.room is not None:
+            stream.room.clear()
 
     def _write(self, stream: Stream, payload: bytes | memoryview, kind: int, flags: int) -> None:
         if kind == frames.DATA:
@@ -420,6 +412,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.writelines((head, payload))
         if flags & frames.END_STREAM:
             self._streams.pop(stream.id, None)
+            if not stream.ended:  # the client need not say the rest (RFC 9113, 8.1)
+                self._transport.write(frames.reset(stream.id, frames.NO_ERROR))
 
     def _flush(self, stream: Stream) -> None:
         while stream.out:
@@ -438,6 +432,8 @@ class Connection(asyncio.BufferedProtocol):
                 view = memoryview(payload)
                 stream.out[0] = (view[size:], kind, flags)
                 self._write(stream, view[:size], kind, 0)
+        if stream.room is not None and not self.is_full:
+            stream.room.set()
 
     def _flush_all(self) -> None:
         for stream in list(self._streams.values()):
@@ -475,7 +471,7 @@ class Connection(asyncio.BufferedProtocol):
                 stream.call.no_more()
 
     def abort(self) -> None:
-        """The time is over: whoever still waits learns it from the connection."""
+        """There is no more time, or no room: whoever waits learns it from the connection."""
         self._closing = True
         self._transport.abort()
 

@@ -70,8 +70,8 @@ def number(payload: bytes) -> int:
     return int(_LONG.unpack_from(payload)[0]) & LARGEST_WINDOW
 
 
-def _literal(name: bytes, value: bytes) -> bytes:
-    """A header without indexing: no state is shared with the client, and its name and value are shorter than 127."""
+def literal(name: bytes, value: bytes) -> bytes:
+    """A header without indexing, so that no state is shared with the client; its name is shorter than 127."""
     return b"\x00" + bytes((len(name),)) + name + _string(value)
 
 
@@ -93,11 +93,11 @@ _STATUS_200: Final = b"\x88"
 _NOT_FOUND: Final = b"\x8d"
 ANSWER: Final = (
     _STATUS_200
-    + _literal(b"content-type", b"application/grpc")
-    + _literal(b"grpc-accept-encoding", b"identity,deflate,gzip")
+    + literal(b"content-type", b"application/grpc")
+    + literal(b"grpc-accept-encoding", b"identity,deflate,gzip")
 )
 """The headers of every answer."""
-OK: Final = _literal(b"grpc-status", b"0")
+OK: Final = literal(b"grpc-status", b"0")
 NO_GRPC: Final = b"\x0e\x03" + b"415"
 """What a client hears that speaks HTTP/2, but not gRPC: `:status` 415."""
 _MOST_SAID = 1000
@@ -107,4 +107,4 @@ _MOST_SAID = 1000
 def trailers(status: int, message: str) -> bytes:
     """How a call ended; the message is percent-encoded (gRPC over HTTP2, Responses)."""
     said = quote(message[:_MOST_SAID], safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()
-    return _literal(b"grpc-status", b"%d" % status) + _literal(b"grpc-message", said)
+    return literal(b"grpc-status", b"%d" % status) + literal(b"grpc-message", said)

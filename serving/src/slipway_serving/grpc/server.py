@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Final
 
-from slipway_serving.errors import NotFoundError, RequestError
-from slipway_serving.grpc import codec, messages
-from slipway_serving.grpc.calls import Call, Message, Method, status_of, told
-from slipway_serving.grpc.connection import Connection, Stream
+from slipway_serving.errors import NotFoundError, TooManyConnectionsError
+from slipway_serving.grpc import codec, concurrent, messages
+from slipway_serving.grpc.calls import Call, Message, Method, told
+from slipway_serving.grpc.connection import Connection
 from slipway_serving.grpc.service import Service
-from slipway_serving.http.messages import Request
-from slipway_serving.middleware.exchange import CLIENT_GONE, Exchange
+from slipway_serving.grpc.streams import Stream
+from slipway_serving.grpc.watched import GuardedCall, WatchedCall
+from slipway_serving.middleware.exchange import GRPC_OPEN_PATHS
 from slipway_serving.middleware.stack import Middleware
 
 _HEALTH: Final = "grpc.health.v1.Health"
@@ -39,22 +40,31 @@ _WATCH_SECONDS = 0.5
 _POLL_SECONDS = 0.02
 _BACKLOG = 2048
 _BUFFER_BYTES = 256 << 10
-_OK = 200
+_SPARE = 64
+"""Connections beyond the limit on which health is still told, and UNAVAILABLE to everybody else; more are dropped."""
+_LINGER_SECONDS = 1.0
+"""How long one of those stays after a call that was refused: time to read why, for a client that does not close it."""
 
-Answer = Callable[[Message, Request], Awaitable[bytes]]
+OpenCall = Callable[[Connection, Stream, dict[bytes, bytes]], Call]
 
 
 class GrpcServer:
-    """Serves the models of a repository; `in_flight` counts the calls that are not answered."""
+    """Serves the models of a repository; `in_flight` counts the calls that are not answered.
 
-    def __init__(self, service: Service, *, max_body: int, middleware: Middleware | None = None) -> None:
+    `max_connections` is how many are served at once, 0 for as many as the system lets the process have.
+    """
+
+    def __init__(
+        self, service: Service, *, max_body: int, middleware: Middleware | None = None, max_connections: int = 0
+    ) -> None:
         self.max_body = max_body
         self.in_flight = 0
         self.connections: set[Connection] = set()
         self.buffer = memoryview(bytearray(_BUFFER_BYTES))
         """Shared by all connections: each piece is read before the next is received."""
         self._service = service
-        self._middleware = middleware
+        self._max_connections = max_connections or float("inf")
+        self._call: Callable[..., Call] = Call if middleware is None else partial(_kind_of(middleware), middleware)
         self._servers: list[asyncio.Server] = []
         self._closing = asyncio.Event()
         self._methods = {method.path.encode(): method for method in self._all()}
@@ -64,7 +74,24 @@ class GrpcServer:
         self._servers.append(await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG))
 
     def open_call(self, connection: Connection, stream: Stream, headers: dict[bytes, bytes]) -> Call:
-        return Call(self, connection, stream, headers, self._methods.get(headers.get(b":path", b"")))
+        return self._call(self, connection, stream, headers, self._methods.get(headers.get(b":path", b"")))
+
+    def admit(self, connection: Connection) -> OpenCall | None:
+        """Who answers the calls of a new connection, None where there is no room for it at all."""
+        self.connections.add(connection)
+        beyond = len(self.connections) - self._max_connections
+        if beyond <= 0:
+            return self.open_call
+        return self._open_beyond if beyond <= _SPARE else None
+
+    def _open_beyond(self, connection: Connection, stream: Stream, headers: dict[bytes, bytes]) -> Call:
+        """A call on a connection beyond the limit: a probe must not find a server dead that is only busy."""
+        call = self.open_call(connection, stream, headers)
+        if call.path not in GRPC_OPEN_PATHS:
+            call.fail(TooManyConnectionsError("all connections are in use (--max-connections); try again later"))
+            connection.drain()  # the next call deserves a new one, which may find room
+            asyncio.get_running_loop().call_later(_LINGER_SECONDS, connection.close_when_idle)
+        return call
 
     def drain(self) -> None:
         """Asks every client to open a new connection for its next call."""
@@ -93,7 +120,7 @@ class GrpcServer:
         service = f"/{messages.SERVICE}/"
         return [
             *(self._plain(service, name) for name in _PLAIN),
-            Method(f"{service}ModelInfer", self._guarded(f"{service}ModelInfer", self._service.infer)),
+            Method(f"{service}ModelInfer", self._infer),
             Method(f"{service}ModelStreamInfer", streamed=self._stream),
             Method(f"/{_HEALTH}/Check", self._check),
             Method(f"/{_HEALTH}/Watch", streamed=self._watch),
@@ -102,40 +129,30 @@ class GrpcServer:
     def _plain(self, service: str, name: str) -> Method:
         method = getattr(self._service, name)
 
-        async def answer(data: Message, _request: Request) -> bytes:
+        async def answer(data: Message, _call: Call) -> bytes:
             return bytes((await method(messages.read(f"{name}Request", bytes(data)))).SerializeToString())
 
-        return Method(service + name, self._guarded(service + name, answer))
+        return Method(service + name, answer)
 
-    def _guarded(self, path: str, answer: Answer) -> Callable[[Message, Call], Awaitable[bytes]]:
-        """A method, admitted and watched where something of that is switched on."""
-        middleware = self._middleware
+    async def _infer(self, data: Message, call: Call) -> bytes:
+        return await self._service.infer(data, call.request(data))
 
-        async def bare(data: Message, call: Call) -> bytes:
-            return await answer(data, _request(data, call))
+    async def _stream(self, requests: AsyncIterator[Message], call: Call) -> None:
+        await concurrent.each(requests, lambda data: self._answer(data, call))
 
-        async def watched(data: Message, call: Call) -> bytes:
-            return await _watched(path, answer, _request(data, call), call, middleware)  # type: ignore[arg-type]
-
-        return bare if middleware is None else watched
-
-    async def _stream(self, requests: AsyncIterator[Message], call: Call) -> AsyncIterator[bytes]:
-        """Requests one after the other. A failure is the answer to its request, and the stream goes on, as Triton's."""
-        path = f"/{messages.SERVICE}/ModelStreamInfer"
-        if self._middleware is not None:
-            self._middleware.authenticate(call.metadata, path)
-        async for data in requests:
-            self.in_flight += 1
-            try:
-                async with contextlib.aclosing(self._service.stream(data, _request(data, call))) as items:
-                    async for item in items:
-                        yield codec.stream_item(item)
-            except Exception as error:  # noqa: BLE001  # every one becomes an answer
-                failed = messages.ModelStreamInferResponse(error_message=told(error, path)[1])
-                failed.infer_response.id = codec.identifier(data)
-                yield failed.SerializeToString()
-            finally:
-                self.in_flight -= 1
+    async def _answer(self, data: Message, call: Call) -> None:
+        """One request of a stream. A failure is the answer to it, and the stream goes on, as Triton's."""
+        self.in_flight += 1
+        try:
+            async with contextlib.aclosing(self._service.stream(data, call.request(data))) as items:
+                async for item in items:
+                    await call.send(codec.stream_item(item))
+        except Exception as error:  # noqa: BLE001  # every one becomes an answer
+            failed = messages.ModelStreamInferResponse(error_message=told(error, call.path)[1])
+            failed.infer_response.id = codec.identifier(data)
+            await call.send(failed.SerializeToString())
+        finally:
+            self.in_flight -= 1
 
     # grpc.health.v1
 
@@ -145,7 +162,7 @@ class GrpcServer:
             raise NotFoundError(f"this server has the service {messages.SERVICE}")
         return status
 
-    async def _watch(self, requests: AsyncIterator[Message], _call: Call) -> AsyncIterator[bytes]:
+    async def _watch(self, requests: AsyncIterator[Message], call: Call) -> None:
         service = b""
         async for data in requests:
             service = _service_of(bytes(data))
@@ -155,7 +172,7 @@ class GrpcServer:
             now = self._status(service)
             if now != said:
                 said = now
-                yield now
+                await call.send(now)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), _WATCH_SECONDS)
 
@@ -167,30 +184,8 @@ class GrpcServer:
         return _SERVING if self._service.is_ready() else _NOT_SERVING
 
 
-async def _watched(path: str, answer: Answer, request: Request, call: Call, middleware: Middleware) -> bytes:
-    exchange = middleware.arrived(
-        Exchange("POST", path, call.metadata, call.peer, request.started, protocol="grpc", body=request.body)
-    )
-    try:
-        middleware.admit(exchange, path)
-        with middleware.running(exchange):
-            made = await answer(request.body, request)
-    except BaseException as error:
-        gone = isinstance(error, asyncio.CancelledError)
-        exchange.status = CLIENT_GONE if gone else error.status if isinstance(error, RequestError) else 500
-        exchange.grpc_status = "CANCELLED" if gone else status_of(error)[1]
-        raise
-    else:
-        exchange.status, exchange.grpc_status, exchange.answer_size = _OK, "OK", len(made)
-        return made
-    finally:
-        exchange.model = request.model
-        with contextlib.suppress(Exception):
-            middleware.ended(exchange)
-
-
-def _request(data: Message, call: Call) -> Request:
-    return Request("POST", b"", call.metadata, data, call.peer, time.perf_counter())
+def _kind_of(middleware: Middleware) -> type[GuardedCall]:
+    return WatchedCall if middleware.watches else GuardedCall
 
 
 def _service_of(data: bytes) -> bytes:

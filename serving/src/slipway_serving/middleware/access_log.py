@@ -17,12 +17,12 @@ from prometheus_client import CollectorRegistry, Counter
 
 from slipway_serving.errors import ModelLoadError
 from slipway_serving.middleware.background import Background
-from slipway_serving.middleware.exchange import Exchange
+from slipway_serving.middleware.exchange import GRPC_OPEN_PATHS, OPEN_PATHS, Exchange
 
 _CAPACITY = 10_000
 _BATCH = 1000
 _LONGEST = 1024
-_HEALTH = ("/v2/health/live", "/v2/health/ready")
+_HEALTH = OPEN_PATHS | GRPC_OPEN_PATHS
 _FAILED = 400
 Record = dict[str, Any]
 
@@ -62,19 +62,17 @@ class AccessLog:
 
 
 def _record(exchange: Exchange) -> Record:
+    of_grpc = exchange.protocol == "grpc"
     record: Record = {
         "timestamp": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
-        "http.request.method": exchange.method[:_LONGEST],
-        "url.path": exchange.path[:_LONGEST],
-        "http.response.status_code": exchange.status,
+        **(_rpc(exchange) if of_grpc else _http(exchange)),
         "duration": round(exchange.seconds, 6),
         "client.address": exchange.peer,
-        "http.request.body.size": len(exchange.body),
+        "http.request.body.size": exchange.received if of_grpc else len(exchange.body),
         "http.response.body.size": exchange.answer_size,
         "request_id": exchange.id,
     }
     optional = {
-        "rpc.response.status_code": exchange.grpc_status,
         "user_agent.original": exchange.headers.get(b"user-agent", b"").decode("latin-1")[:_LONGEST],
         "user.name": exchange.identity.name if exchange.identity else "",
         "slipway.model.name": exchange.model_name,
@@ -84,6 +82,23 @@ def _record(exchange: Exchange) -> Record:
     }
     record.update((name, value) for name, value in optional.items() if value)
     return record
+
+
+def _http(exchange: Exchange) -> Record:
+    return {
+        "http.request.method": exchange.method[:_LONGEST],
+        "url.path": exchange.path[:_LONGEST],
+        "http.response.status_code": exchange.status,
+    }
+
+
+def _rpc(exchange: Exchange) -> Record:
+    return {
+        "rpc.system.name": "grpc",
+        "rpc.method": exchange.rpc_method,
+        "url.path": exchange.path[:_LONGEST],
+        "rpc.response.status_code": exchange.grpc_status,
+    }
 
 
 class _Output:

@@ -11,6 +11,17 @@ from slipway_serving.middleware.authentication import Identity
 
 CLIENT_GONE = 499
 """The status of a request whose client did not wait for its answer, as nginx has it."""
+OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
+"""The kubelet cannot authenticate."""
+GRPC_OPEN_PATHS = frozenset(
+    {
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/inference.GRPCInferenceService/ServerLive",
+        "/inference.GRPCInferenceService/ServerReady",
+    }
+)
+"""Health over gRPC."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +39,12 @@ class Exchange:
     """On the clock of `time.perf_counter`."""
     protocol: str = "http"
     """http, or grpc."""
+    rpc_method: str = ""
+    """`package.Service/Method` of gRPC; _OTHER where there is no such method."""
     body: bytes | bytearray | memoryview = b""
+    """Of HTTP."""
+    received: int = 0
+    """Bytes of the messages that a gRPC call has brought."""
     id: str = ""
     """The request's id; empty where nobody wants one."""
     identity: Identity | None = None

@@ -21,7 +21,7 @@ from slipway_serving.http.messages import REQUEST_ID, Pending, Request, Response
 from slipway_serving.http.server import Application
 from slipway_serving.middleware.access_log import AccessLog
 from slipway_serving.middleware.authentication import Authenticator, Identity, parse_keys
-from slipway_serving.middleware.exchange import CLIENT_GONE, Exchange, Observer
+from slipway_serving.middleware.exchange import CLIENT_GONE, GRPC_OPEN_PATHS, OPEN_PATHS, Exchange, Observer
 from slipway_serving.middleware.files import FollowedFile
 from slipway_serving.models import in_thread
 from slipway_serving.options import Options
@@ -31,16 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("slipway_serving")
 
-OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
-"""The kubelet cannot authenticate."""
-GRPC_OPEN_PATHS = frozenset(
-    {
-        "/grpc.health.v1.Health/Check",
-        "/grpc.health.v1.Health/Watch",
-        "/inference.GRPCInferenceService/ServerLive",
-        "/inference.GRPCInferenceService/ServerReady",
-    }
-)
 METRICS_PATH = "/metrics"
 _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -64,18 +54,19 @@ class Middleware:
         self.tracing = tracing
         self._open_paths = open_paths
         self._observers = tuple(observers)
-        self._watches = bool(observers) or tracing is not None
+        self.watches = bool(observers) or tracing is not None
+        """Whether requests are more than let in or not."""
         self._unauthorized = Counter(
             "slipway_serving_requests_unauthorized", "Requests without a valid key or token.", registry=registry
         )
 
     def watch(self, app: Application) -> Application:
         """The application with all of this around it."""
-        return WatchedApp(app, self) if self._watches else GuardedApp(app, self)
+        return WatchedApp(app, self) if self.watches else GuardedApp(app, self)
 
     def arrived(self, exchange: Exchange) -> Exchange:
         """Gives the request its id and its span."""
-        if self._watches:
+        if self.watches:
             exchange.id = request_id(exchange.headers.get(REQUEST_ID)).decode()
         if self.tracing is not None:
             self._safely(self.tracing.begin, exchange)

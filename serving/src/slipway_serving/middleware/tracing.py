@@ -150,8 +150,13 @@ def _http(exchange: Exchange) -> tuple[str, dict[str, Any]]:
 
 
 def _rpc(exchange: Exchange) -> tuple[str, dict[str, Any]]:
-    method = exchange.path.lstrip("/")[:_LONGEST]
-    return method, {"rpc.system.name": "grpc", "rpc.method": method, "client.address": exchange.peer}
+    """One span for a call, however many messages it has."""
+    method = exchange.rpc_method
+    attributes = {"rpc.system.name": "grpc", "rpc.method": method, "client.address": exchange.peer}
+    if method == "_OTHER":
+        attributes["rpc.method_original"] = exchange.path.removeprefix("/")[:_LONGEST]
+        return "grpc", attributes
+    return method, attributes
 
 
 def _set_http_result(span: trace.Span, exchange: Exchange) -> None:

@@ -1,0 +1,116 @@
+"""Calls of those who may ask, and calls that are watched besides: what `WatchedApp` is for HTTP.
+
+The middleware sees a call once, from its headers to its status, however many messages it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from slipway_serving.errors import ModelFailedError, RequestError, UnauthorizedError
+from slipway_serving.grpc import frames
+from slipway_serving.grpc.calls import CANCELLED, Call, Message, Method
+from slipway_serving.http.messages import REQUEST_ID, Request
+from slipway_serving.middleware.exchange import CLIENT_GONE, Exchange
+from slipway_serving.middleware.stack import Middleware
+
+if TYPE_CHECKING:
+    from slipway_serving.grpc.connection import Connection
+    from slipway_serving.grpc.server import GrpcServer
+    from slipway_serving.grpc.streams import Stream
+
+_UNKNOWN: Final = "_OTHER"
+_OK: Final = 200
+
+
+class GuardedCall(Call):
+    """A call of those with a key, where nobody watches. It is refused before its messages are read."""
+
+    def __init__(  # noqa: PLR0917  # a Call's, and who decides
+        self,
+        middleware: Middleware,
+        server: GrpcServer,
+        connection: Connection,
+        stream: Stream,
+        metadata: dict[bytes, bytes],
+        method: Method | None,
+    ) -> None:
+        self._middleware = middleware
+        super().__init__(server, connection, stream, metadata, method)
+
+    def _begin(self) -> None:
+        try:
+            self._admit()
+        except UnauthorizedError as error:
+            self.fail(error)
+        else:
+            super()._begin()
+
+    def _admit(self) -> None:
+        self._middleware.authenticate(self.metadata, self.path)
+
+
+class WatchedCall(GuardedCall):
+    """A call that is admitted and watched. Of a stream the model is the one that its first request asked."""
+
+    def __init__(  # noqa: PLR0917  # a GuardedCall's
+        self,
+        middleware: Middleware,
+        server: GrpcServer,
+        connection: Connection,
+        stream: Stream,
+        metadata: dict[bytes, bytes],
+        method: Method | None,
+    ) -> None:
+        path = metadata.get(b":path", b"").partition(b"?")[0].decode("latin-1")
+        name = method.path.removeprefix("/") if method is not None else _UNKNOWN
+        self._request: Request | None = None
+        self._exchange = middleware.arrived(
+            Exchange("POST", path, metadata, connection.peer, protocol="grpc", rpc_method=name, status=_OK)
+        )
+        super().__init__(middleware, server, connection, stream, metadata, method)
+
+    def _admit(self) -> None:
+        self._middleware.admit(self._exchange, self.path)
+
+    def request(self, message: Message) -> Request:
+        request = super().request(message)
+        if self._request is None:
+            self._request = request
+        return request
+
+    def received(self, message: memoryview, *, compressed: bool) -> None:
+        self._exchange.received += len(message)
+        super().received(message, compressed=compressed)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        with self._middleware.running(self._exchange):
+            super()._start(work)
+
+    def _head(self) -> bytes:
+        head = frames.ANSWER + frames.literal(REQUEST_ID, self._exchange.id.encode())
+        if self._exchange.traceparent:
+            head += frames.literal(b"traceresponse", self._exchange.traceparent.encode())
+        return head
+
+    def _send(self, message: bytes) -> None:
+        self._exchange.answer_size += len(message)
+        super()._send(message)
+
+    def fail(self, error: BaseException) -> None:
+        if not self._over:
+            self._exchange.status = error.status if isinstance(error, RequestError) else ModelFailedError.status
+        super().fail(error)
+
+    def _finish(self, status: str) -> None:
+        first = not self._over
+        super()._finish(status)
+        if not first:
+            return
+        exchange = self._exchange
+        exchange.grpc_status = status
+        if status == CANCELLED:
+            exchange.status = CLIENT_GONE
+        exchange.model = self._request.model if self._request is not None else None
+        self._middleware.ended(exchange)
