@@ -277,6 +277,8 @@ async def test_without_a_key_only_health_is_answered(iris, tmp_path):
     async with serve(iris, authenticator=authenticator) as client:
         assert (await client.call("ServerLive")).live
         assert (await client.refused("ModelInfer", flower()))[0] == "UNAUTHENTICATED"
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAUTHENTICATED"):
+            await client.stream(iter([flower()])).read()
         metadata = (("authorization", "Bearer 0123456789abcdef"),)
         assert (await client.call("ModelInfer", flower(), metadata=metadata)).id == "7"
 

@@ -9,15 +9,21 @@ import grpc
 import grpc.aio
 import pytest
 from grpc_client import SERVICE, flower, request, serve
+from hpack import Encoder
 from test_access_log import lines
+from test_http2 import HEADERS, START
 from test_tracing import CALLER, PARENT, TRACE, attributes, spans
 from watched import collector
+from wire import Wire, feed
 
+from slipway_serving.grpc import frames
+from slipway_serving.grpc.connection import Connection
 from slipway_serving.grpc.server import _SPARE
 from slipway_serving.metrics import Metrics
 from slipway_serving.middleware.access_log import AccessLog
 from slipway_serving.middleware.authentication import Authenticator, parse_keys
 from slipway_serving.middleware.files import FollowedFile
+from slipway_serving.middleware.payload_log import PayloadLog
 from slipway_serving.middleware.tracing import Tracing, provider
 
 INFER, STREAM = f"{SERVICE}ModelInfer", f"{SERVICE}ModelStreamInfer"
@@ -129,6 +135,27 @@ async def test_whatever_ends_a_call_is_its_status(python_model, tmp_path):
     ]
     assert lines(log)[2]["url.path"] == "/inference.Other/Method"
     assert b"secret" not in log.read_bytes()
+
+
+async def test_a_deadline_that_is_over_is_a_status_too(iris, tmp_path):
+    log = tmp_path / "access.log"
+    async with serve(iris, **access_log(log)) as client:
+        connection = Connection(client.server)
+        connection.connection_made(Wire())
+        headers = dict(HEADERS) | {":path": INFER, "grpc-timeout": "1m"}
+        feed(connection, START, frames.frame(frames.HEADERS, frames.END_HEADERS, 1, Encoder().encode(headers.items())))
+        await until(lambda: not client.server.in_flight)
+        connection.connection_lost(None)
+    (line,) = lines(log)
+    assert line["rpc.response.status_code"] == "DEADLINE_EXCEEDED"
+
+
+async def test_the_payload_log_has_nothing_of_grpc(iris):
+    with collector() as sink:
+        async with serve(iris, observers=[PayloadLog(sink.url, Metrics().registry)]) as client:
+            await client.call("ModelInfer", flower())
+            await answered(client.stream(iter([flower()])))
+    assert not sink.received
 
 
 async def test_ids_are_echoed_where_nothing_is_switched_on_and_only_where_they_were_sent(iris):

@@ -202,10 +202,12 @@ if protocol == "grpc":
 
         answers = queue.Queue()
         client.start_stream(lambda result, error: answers.put(error or result))
-        for _ in range(3):
-            client.async_stream_infer("identity", [tensor("x", "FP32", ARRAYS["FP32"])])
-        results = [answers.get(timeout=10) for _ in range(3)]
+        sent = [str(number) for number in range(100)]
+        for name in sent:
+            client.async_stream_infer("identity", [tensor("x", "FP32", ARRAYS["FP32"])], request_id=name)
+        results = [answers.get(timeout=10) for _ in sent]
         client.stop_stream()
+        assert sorted(result.get_response().id for result in results) == sorted(sent)
         for result in results:
             same(ARRAYS["FP32"], result.as_numpy("x"))
 
