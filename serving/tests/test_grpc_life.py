@@ -279,10 +279,11 @@ async def test_what_is_not_answered_in_time_is_counted(python_model):
     async with serve(python_model(GATED)) as client:
         model = client.app.repository.find("echo")
         call = asyncio.ensure_future(client.refused("ModelInfer", flower(model="echo")))
-        await until(lambda: model.in_flight == 1)
+        await until(lambda: model.in_flight == 1 and not model.depth)
         assert await client.server.close(0.05) == 1
         assert (await call)[0] in {"CANCELLED", "UNAVAILABLE"}
         gate_of(model).set()
+        await until(lambda: model.metrics.totals.calls == 1)  # its thread needs the loop once more
 
 
 async def test_a_process_can_do_without(iris, start):
