@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,11 @@ from slipway_serving.errors import InvalidInputError, ModelFailedError, NotRepre
 from slipway_serving.signature import Shape, Signature
 
 _SCALARS = (str, int, float, bool)
+_NOT_OFFERED = {
+    "shared_memory_region": "shared memory is not offered; send the data",
+    "classification": "classification is not offered; ask for the output itself",
+}
+"""Parameters of a tensor in Triton's extensions: without them an answer would not be what was asked for."""
 
 
 @dataclass(slots=True)
@@ -112,6 +117,7 @@ def _input(entry: dict[str, Any], where: str, signature: Signature, blobs: _Blob
     if spec is not None:
         spec.check(datatype, shape)
     parameters = _parameters(entry, f"{where}.parameters") if "parameters" in entry else {}
+    check_offered(parameters, where)
     if "binary_data_size" in parameters:
         if "data" in entry:
             raise InvalidInputError(f"{where} has both data and parameters.binary_data_size; send one")
@@ -150,10 +156,18 @@ def _outputs(document: dict[str, Any], signature: Signature) -> tuple[tuple[str,
             raise InvalidInputError(f"output '{name:.80}' is asked for twice")
         names[name] = None
         parameters = _parameters(entry, f"outputs[{index}].parameters")
+        check_offered(parameters, f"outputs[{index}] '{name:.80}'")
         if "binary_data" in parameters:
             as_binary[name] = _flag(parameters, "binary_data", f"outputs[{index}].parameters")
     signature.check_outputs(tuple(names))
     return tuple(names), as_binary
+
+
+def check_offered(parameters: Iterable[str], where: str) -> None:
+    """Raises InvalidInputError for a parameter of a tensor that asks for what this server does not do."""
+    for key in parameters:
+        if key in _NOT_OFFERED:
+            raise InvalidInputError(f"{where}.parameters['{key}']: {_NOT_OFFERED[key]}")
 
 
 def _parameters(entry: dict[str, Any], where: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from slipway_serving.codec import binary, elements
-from slipway_serving.codec.v2 import InferRequest
+from slipway_serving.codec.v2 import InferRequest, check_offered
 from slipway_serving.datatypes import BYTES, Array, Datatype, Tensors, datatype_named, datatype_of
 from slipway_serving.errors import InvalidInputError, ModelFailedError
 from slipway_serving.grpc import messages
@@ -43,10 +43,6 @@ _TYPED = {
     "BYTES": "bytes_contents",
 }
 _ON_THE_WIRE = {"int_contents": np.dtype(np.int32), "uint_contents": np.dtype(np.uint32)}
-_NOT_OFFERED = {
-    "shared_memory_region": "shared memory is not offered; send the data",
-    "classification": "classification is not offered; ask for the output itself",
-}
 
 
 def parse(data: bytes | bytearray | memoryview) -> tuple[Any, list[memoryview]]:
@@ -148,7 +144,7 @@ def decode(message: Any, raw: list[memoryview], signature: Signature) -> InferRe
 
 def _input(entry: Any, where: str, signature: Signature, raw: memoryview | None) -> Array:
     spec = signature.input(entry.name)
-    _check_offered(entry, where)
+    check_offered(entry.parameters, where)
     shape = _shape(entry.shape, where)
     try:
         datatype = datatype_named(entry.datatype)
@@ -162,12 +158,6 @@ def _input(entry: Any, where: str, signature: Signature, raw: memoryview | None)
             raise InvalidInputError(f"{where} has both contents and raw_input_contents; send one")
         return binary.array_from(raw, datatype, shape, where)
     return _typed(entry.contents, datatype, shape, f"{where}.contents")
-
-
-def _check_offered(entry: Any, where: str) -> None:
-    for key in entry.parameters:
-        if key in _NOT_OFFERED:
-            raise InvalidInputError(f"{where}.parameters['{key}']: {_NOT_OFFERED[key]}")
 
 
 def _shape(lengths: Any, where: str) -> Shape:
@@ -209,7 +199,7 @@ def _output_names(message: Any) -> tuple[str, ...]:
             raise InvalidInputError(f"outputs[{index}].name is missing")
         if entry.name in names:
             raise InvalidInputError(f"output '{entry.name:.80}' is asked for twice")
-        _check_offered(entry, f"outputs[{index}] '{entry.name:.80}'")
+        check_offered(entry.parameters, f"outputs[{index}] '{entry.name:.80}'")
         names[entry.name] = None
     return tuple(names)
 
