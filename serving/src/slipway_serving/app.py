@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from slipway_serving.apis.inference import cause_of
 from slipway_serving.apis.openai import OpenAiApi
 from slipway_serving.apis.openapi import OpenApiApi
 from slipway_serving.apis.page import PageApi
@@ -20,6 +21,7 @@ from slipway_serving.metrics import CONTENT_TYPE, Metrics
 from slipway_serving.repository import Repository
 
 log = logging.getLogger("slipway_serving")
+_PROBES = ("GET", "HEAD")
 
 
 class App:
@@ -63,10 +65,11 @@ class App:
         """The answer, now that what it waited for is done. Never raises."""
         try:
             return pending.finish(pending.future)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            self._count(request, error)
             return error_response(UnavailableError("the request was cancelled"))
         except Exception as error:  # noqa: BLE001  # every one becomes an answer
-            return _failure(request, error)
+            return self._failure(request, error)
 
     async def _decoded(self, request: Request) -> Response:
         """Answers a request whose body is compressed."""
@@ -87,21 +90,27 @@ class App:
         try:
             answer = self._router.route(request).answer(request)
         except Exception as error:  # noqa: BLE001  # every one becomes an answer
-            return _failure(request, error)
+            return self._failure(request, error)
         if isinstance(answer, Response | Pending):
             return answer
         return Pending(asyncio.get_running_loop().create_task(answer), asyncio.Future.result)
 
-    def refuse(self, _request: Request, error: RequestError) -> Response:
+    def refuse(self, request: Request, error: RequestError) -> Response:
         """The answer to what could not be read."""
-        return error_response(error)
+        return self._failure(request, error)
 
     def _scrape(self, _request: Request) -> Response:
         return Response(self._metrics.render(), content_type=CONTENT_TYPE)
 
+    def _failure(self, request: Request, error: Exception) -> Response:
+        self._count(request, error)
+        if isinstance(error, RequestError):
+            return error_response(error)
+        log.error("a bug of the server, on %s %s", request.method, request.path, exc_info=error)
+        return error_response(ModelFailedError("the server failed on this request; its log has the details"))
 
-def _failure(request: Request, error: Exception) -> Response:
-    if isinstance(error, RequestError):
-        return error_response(error)
-    log.error("a bug of the server, on %s %s", request.method, request.path, exc_info=error)
-    return error_response(ModelFailedError("the server failed on this request; its log has the details"))
+    def _count(self, request: Request, error: BaseException) -> None:
+        """Counts the error of a request that got to no model; what a probe hears of readiness is none."""
+        cause = cause_of(error)
+        if request.model is None and not (cause == UnavailableError.cause and request.method in _PROBES):
+            self._metrics.refused(cause)

@@ -45,6 +45,8 @@ class RequestError(ServingError):
     """A request that is answered with an error; the message goes to the client."""
 
     status: ClassVar[int] = 500
+    cause: ClassVar[str] = "internal"
+    """What the metrics call it: one word for each class, never a text."""
     headers: Mapping[str, str] = {}
 
 
@@ -52,12 +54,14 @@ class InvalidInputError(RequestError):
     """The request is wrong; the message names the field. Python models may raise it too."""
 
     status = 400
+    cause = "invalid_input"
 
 
 class UnauthorizedError(RequestError):
     """`code` is an error code of RFC 6750 (3.1), empty where the request brought nothing to judge."""
 
     status = 401
+    cause = "unauthenticated"
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -67,14 +71,17 @@ class UnauthorizedError(RequestError):
 
 class ForbiddenError(RequestError):
     status = 403
+    cause = "forbidden"
 
 
 class NotFoundError(RequestError):
     status = 404
+    cause = "not_found"
 
 
 class MethodNotAllowedError(RequestError):
     status = 405
+    cause = "method_not_allowed"
 
     def __init__(self, message: str, allowed: Iterable[str]) -> None:
         super().__init__(message)
@@ -83,52 +90,63 @@ class MethodNotAllowedError(RequestError):
 
 class BodyTooLargeError(RequestError):
     status = 413
+    cause = "body_too_large"
     headers: Mapping[str, str] = {"connection": "close"}
 
 
 class UnsupportedEncodingError(RequestError):
     status = 415
+    cause = "unsupported_encoding"
     headers: Mapping[str, str] = {"accept-encoding": "gzip, deflate"}
 
 
 class RequestTimeoutError(RequestError):
     status = 408
+    cause = "request_timeout"
     headers: Mapping[str, str] = {"connection": "close"}
 
 
 class HeadersTooLargeError(RequestError):
     status = 431
+    cause = "headers_too_large"
     headers: Mapping[str, str] = {"connection": "close"}
 
 
 class NotRepresentableError(RequestError):
     status = 422
+    cause = "not_representable"
 
 
 class OverloadedError(RequestError):
     status = 429
+    cause = "queue_full"
     headers: Mapping[str, str] = {"retry-after": "1"}
 
 
 class ModelFailedError(RequestError):
     status = 500
+    cause = "model_failed"
 
 
 class NotOfferedError(RequestError):
     status = 501
+    cause = "not_offered"
 
 
 class UnavailableError(RequestError):
     status = 503
+    cause = "unavailable"
     headers: Mapping[str, str] = {"retry-after": "1"}
 
 
 class TooManyConnectionsError(UnavailableError):
+    cause = "too_many_connections"
     headers: Mapping[str, str] = {"retry-after": "1", "connection": "close"}
 
 
 class DeadlineExceededError(RequestError):
     status = 504
+    cause = "deadline_exceeded"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

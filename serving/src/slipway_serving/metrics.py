@@ -31,6 +31,7 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 _PREFIX = "slipway_serving"
 _LABELS = ("model", "version")
+_NO_MODEL = ("", "")
 _FAILED = 400
 
 
@@ -77,6 +78,7 @@ class ModelMetrics:
     def __init__(self) -> None:
         self.totals = Totals()
         self.by_code: dict[int, int] = {}
+        self.by_cause: dict[str, int] = {}
         self.duration = Histogram(_SECONDS)
         self.queue_time = Histogram(_SECONDS)
         self.compute_time = Histogram(_SECONDS)
@@ -91,7 +93,8 @@ class ModelMetrics:
         """Reads the gauges when somebody scrapes, so that requests do not pay for them."""
         self.in_flight, self.queue_depth, self.ready = in_flight, queue_depth, ready
 
-    def answered(self, code: int, seconds: float) -> None:
+    def answered(self, code: int, seconds: float, cause: str = "") -> None:
+        """An answer went out; `cause` says why it is an error, where it is one."""
         self.by_code[code] = self.by_code.get(code, 0) + 1
         self.duration.observe(seconds)
         totals = self.totals
@@ -99,6 +102,7 @@ class ModelMetrics:
             totals.succeeded += 1
             totals.success_seconds += seconds
         else:
+            self.by_cause[cause] = self.by_cause.get(cause, 0) + 1
             totals.failed += 1
             totals.failure_seconds += seconds
 
@@ -130,11 +134,16 @@ class Metrics(Collector):
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._models: dict[tuple[str, str], ModelMetrics] = {}
+        self._refused: dict[str, int] = {}
         self.registry.register(self)
 
     def for_model(self, name: str, version: str = "") -> ModelMetrics:
         """The same for a model that is loaded again: counters never go back."""
         return self._models.setdefault((name, version), ModelMetrics())
+
+    def refused(self, cause: str) -> None:
+        """A request got an error before it had a model."""
+        self._refused[cause] = self._refused.get(cause, 0) + 1
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -142,6 +151,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield self._requests()
+        yield self._errors()
         yield self._histogram(
             "request_duration_seconds", "From the first byte of a request read to its answer.", lambda m: m.duration
         )
@@ -171,6 +181,18 @@ class Metrics(Collector):
         for labels, model in self._labelled():
             for code, count in sorted(model.by_code.items()):
                 family.add_metric((*labels, str(code)), count)
+        return family
+
+    def _errors(self) -> Metric:
+        family = CounterMetricFamily(
+            f"{_PREFIX}_request_errors",
+            "Requests answered with an error, by its cause; the model is empty where the request did not get to one.",
+            labels=(*_LABELS, "cause"),
+        )
+        counted = [(_NO_MODEL, self._refused), *((labels, model.by_cause) for labels, model in self._labelled())]
+        for labels, by_cause in counted:
+            for cause, count in sorted(by_cause.items()):
+                family.add_metric((*labels, cause), count)
         return family
 
     def _histogram(self, name: str, text: str, of: Callable[[ModelMetrics], Histogram]) -> Metric:

@@ -39,7 +39,7 @@ class Repository:
     ) -> None:
         self._path = path
         self._settings = settings
-        self._metrics = metrics
+        self.metrics = metrics
         self._tracing = tracing
         self.mode = mode
         self._models: dict[str, list[ServedModel]] = {}
@@ -99,7 +99,7 @@ class Repository:
         """Looks what there is; every model is then known as loading. Raises ModelLoadError."""
         for name, directory in find_directories(self._path, self._settings).items():
             sources = find_versions(directory, name, self._settings)
-            self._models[name] = [ServedModel(source, self._metrics, self._tracing) for source in sources]
+            self._models[name] = [ServedModel(source, self.metrics, self._tracing) for source in sources]
             self._seen[name] = fingerprint(directory)
 
     async def load_all(self) -> None:
@@ -135,7 +135,7 @@ class Repository:
     async def _load_versions(self, directory: Path, name: str) -> list[ServedModel]:
         """All of them or, where one fails, none."""
         sources = await asyncio.to_thread(find_versions, directory, name, self._settings)
-        models = [ServedModel(source, self._metrics, self._tracing) for source in sources]
+        models = [ServedModel(source, self.metrics, self._tracing) for source in sources]
         try:
             for model in models:
                 seconds = await model.load()

@@ -18,6 +18,8 @@ OFF_LOOP_BYTES = 256 << 10
 """What is larger is decoded and encoded in a thread, so that health checks do not wait for it."""
 CLIENT_GONE = 499
 """The status under which a request is counted whose client did not wait, as nginx has it."""
+CANCELLED = "cancelled"
+"""What the metrics call its cause."""
 
 Decode = Callable[[], tuple[Inference, Callable[[Tensors], Response]]]
 """Reads a request: what the model is asked, and how its outputs are answered."""
@@ -36,11 +38,8 @@ def answer(model: ServedModel, request: Request, size: int, decode: Decode) -> P
         model.require_ready()
         inference, encode = decode()
         future = model.submit(inference)
-    except RequestError as error:
-        call.end(error.status)
-        raise
-    except BaseException:
-        call.end(500)
+    except BaseException as error:
+        call.fail(error)
         raise
     return Pending(future, lambda done: call.finish(done, encode))
 
@@ -57,14 +56,15 @@ class Call:
         self._ended = False
         model.enter()
 
-    def end(self, code: int) -> None:
+    def end(self, code: int, cause: str = "") -> None:
+        """The answer is known; `cause` says why it is an error, where it is one."""
         if not self._ended:
             self._ended = True
             self.model.leave()
-            self.model.metrics.answered(code, time.perf_counter() - self.request.started)
+            self.model.metrics.answered(code, time.perf_counter() - self.request.started, cause)
 
     def fail(self, error: BaseException) -> None:
-        self.end(code_of(error))
+        self.end(code_of(error), cause_of(error))
 
     def finish(self, done: asyncio.Future[Tensors], encode: Callable[[Tensors], Response]) -> Response:
         return self._measured(lambda: encode(done.result()))
@@ -76,7 +76,7 @@ class Call:
         try:
             response = result()
         except BaseException as error:
-            self.end(code_of(error))
+            self.fail(error)
             raise
         if response.stream is None:  # else the request ends with the stream
             self.end(response.status)
@@ -87,7 +87,7 @@ class Call:
         try:
             response = await work
         except BaseException as error:
-            self.end(code_of(error))
+            self.fail(error)
             raise
         if response.stream is None:
             self.end(response.status)
@@ -105,6 +105,13 @@ def code_of(error: BaseException) -> int:
     if isinstance(error, RequestError):
         return error.status
     return CLIENT_GONE if isinstance(error, asyncio.CancelledError) else ModelFailedError.status
+
+
+def cause_of(error: BaseException) -> str:
+    """What the metrics call the cause of a failed request; "internal" is a bug of the server."""
+    if isinstance(error, RequestError):
+        return error.cause
+    return CANCELLED if isinstance(error, asyncio.CancelledError) else RequestError.cause
 
 
 def measured(model: ServedModel, request: Request, work: Coroutine[Any, Any, Response]) -> Pending:

@@ -56,6 +56,8 @@ class OpenAiApi:
             call = Call(model, request)
             return await call.counted(_run(call, operation, fields))
         except RequestError as error:
+            if request.model is None:
+                self._repository.metrics.refused(error.cause)
             response = error_response(error)
             response.body = error_body(error)
             return response

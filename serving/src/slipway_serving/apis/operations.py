@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
-from slipway_serving.apis.inference import CLIENT_GONE, Call, code_of
+from slipway_serving.apis.inference import CANCELLED, CLIENT_GONE, Call
 from slipway_serving.errors import InvalidInputError, RequestError
 from slipway_serving.http.messages import Response
 from slipway_serving.models import ServedModel
@@ -77,11 +77,11 @@ class _Events(AsyncIterator[bytes]):
             self._call.end(200)
             raise
         except BaseException as error:
-            self._call.end(code_of(error))
+            self._call.fail(error)
             raise
 
     async def aclose(self) -> None:
-        self._call.end(CLIENT_GONE)
+        self._call.end(CLIENT_GONE, CANCELLED)
         await self._pieces.aclose()
         if self._source is not None:
             await self._source.aclose()
@@ -105,5 +105,5 @@ async def events(  # noqa: PLR0917  # see event_response
             yield event(last)
     except Exception as error:  # noqa: BLE001  # the status has been sent: all that is left is to say it
         refusal = explain(error, counted.model.name)
-        counted.end(refusal.status)
+        counted.fail(refusal)
         yield event(failed(refusal))

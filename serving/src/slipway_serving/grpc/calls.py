@@ -80,6 +80,8 @@ class Call:
     ) -> None:
         self.metadata = metadata
         """By lower-case name."""
+        self.asked: Request | None = None
+        """What the first message asks; it knows its model once that is found."""
         self._server = server
         self._connection = connection
         self._stream = stream
@@ -101,7 +103,9 @@ class Call:
 
     def request(self, message: Message) -> Request:
         """One message as what models are asked with."""
-        return Request("POST", b"", self.metadata, message, self._connection.peer, time.perf_counter())
+        request = Request("POST", b"", self.metadata, message, self._connection.peer, time.perf_counter())
+        self.asked = self.asked or request
+        return request
 
     def _begin(self) -> None:
         if self._method is None:
@@ -245,6 +249,8 @@ class Call:
         """Ends the call with the error's status."""
         if self._over:
             return
+        if self.asked is None or self.asked.model is None:
+            self._server.refused(error)
         (code, name), said = told(error, self._method.path if self._method else "")
         block = frames.trailers(code, said)
         self._status(name, block if self._opened else self._head() + block)

@@ -93,6 +93,10 @@ class GrpcServer:
             asyncio.get_running_loop().call_later(_LINGER_SECONDS, connection.close_when_idle)
         return call
 
+    def refused(self, error: BaseException) -> None:
+        """Counts the error of a request that got to no model."""
+        self._service.refused(error)
+
     def drain(self) -> None:
         """Asks every client to open a new connection for its next call."""
         for connection in self.connections:
@@ -143,11 +147,14 @@ class GrpcServer:
     async def _answer(self, data: Message, call: Call) -> None:
         """One request of a stream. A failure is the answer to it, and the stream goes on, as Triton's."""
         self.in_flight += 1
+        request = call.request(data)
         try:
-            async with contextlib.aclosing(self._service.stream(data, call.request(data))) as items:
+            async with contextlib.aclosing(self._service.stream(data, request)) as items:
                 async for item in items:
                     await call.send(codec.stream_item(item))
         except Exception as error:  # noqa: BLE001  # every one becomes an answer
+            if request.model is None:
+                self.refused(error)
             failed = messages.ModelStreamInferResponse(error_message=told(error, call.path)[1])
             failed.infer_response.id = codec.identifier(data)
             await call.send(failed.SerializeToString())

@@ -9,7 +9,7 @@ from typing import Any
 from slipway_serving import __version__
 from slipway_serving.apis import operations
 from slipway_serving.apis.generate import items
-from slipway_serving.apis.inference import Call, off_loop
+from slipway_serving.apis.inference import Call, cause_of, off_loop
 from slipway_serving.apis.v2 import EXTENSIONS, SERVER_NAME
 from slipway_serving.codec.v2 import InferRequest
 from slipway_serving.description import config, statistics
@@ -30,6 +30,10 @@ class Service:
     def __init__(self, repository: Repository, is_draining: Callable[[], bool]) -> None:
         self._repository = repository
         self._is_draining = is_draining
+
+    def refused(self, error: BaseException) -> None:
+        """Counts the error of a request that got to no model."""
+        self._repository.metrics.refused(cause_of(error))
 
     # Health and metadata
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from slipway_serving.errors import ModelFailedError, RequestError, UnauthorizedError
 from slipway_serving.grpc import frames
-from slipway_serving.grpc.calls import CANCELLED, Call, Message, Method
-from slipway_serving.http.messages import REQUEST_ID, Request
+from slipway_serving.grpc.calls import CANCELLED, Call, Method
+from slipway_serving.http.messages import REQUEST_ID
 from slipway_serving.middleware.exchange import CLIENT_GONE, Exchange
 from slipway_serving.middleware.stack import Middleware
 
@@ -65,7 +65,6 @@ class WatchedCall(GuardedCall):
     ) -> None:
         path = metadata.get(b":path", b"").partition(b"?")[0].decode("latin-1")
         name = method.path.removeprefix("/") if method is not None else _UNKNOWN
-        self._request: Request | None = None
         self._exchange = middleware.arrived(
             Exchange("POST", path, metadata, connection.peer, protocol="grpc", rpc_method=name, status=_OK)
         )
@@ -73,12 +72,6 @@ class WatchedCall(GuardedCall):
 
     def _admit(self) -> None:
         self._middleware.admit(self._exchange, self.path)
-
-    def request(self, message: Message) -> Request:
-        request = super().request(message)
-        if self._request is None:
-            self._request = request
-        return request
 
     def received(self, message: memoryview, *, compressed: bool) -> None:
         self._exchange.received += len(message)
@@ -112,5 +105,5 @@ class WatchedCall(GuardedCall):
         exchange.grpc_status = status
         if status == CANCELLED:
             exchange.status = CLIENT_GONE
-        exchange.model = self._request.model if self._request is not None else None
+        exchange.model = self.asked.model if self.asked is not None else None
         self._middleware.ended(exchange)

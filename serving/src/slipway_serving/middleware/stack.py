@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry, Counter
 
 from slipway_serving.errors import ModelLoadError, RequestError, UnauthorizedError
-from slipway_serving.http.messages import REQUEST_ID, Pending, Request, Response, error_response, request_id
+from slipway_serving.http.messages import REQUEST_ID, Pending, Request, Response, request_id
 from slipway_serving.http.server import Application
 from slipway_serving.middleware.access_log import AccessLog
 from slipway_serving.middleware.authentication import Authenticator, Identity, parse_keys
@@ -153,7 +153,7 @@ class WatchedApp:
         try:
             self._middleware.admit(exchange, request.path)
         except RequestError as error:
-            return self._ended(request, exchange, error_response(error))
+            return self._ended(request, exchange, self._app.refuse(request, error))
         with self._middleware.running(exchange):
             answer = self._app.handle(request)
         if isinstance(answer, Pending):
