@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -61,6 +62,31 @@ async def test_health_is_open_and_everything_else_needs_a_key(keys, python_model
         both = {"authorization": "Basic Zm9vOmJhcg==", "x-api-key": KEY}
         text = (await client.get("/metrics", headers=both)).text
         assert counted(text, "slipway_serving_requests_unauthorized_total") == 9
+
+
+@pytest.mark.parametrize("log", [False, True])
+async def test_who_has_no_key_is_told_before_the_body_is_read(keys, tmp_path, python_model, log):
+    options = {"access_log_file": tmp_path / "log"} if log else {}
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    async with watched(python_model(), api_key_file=keys, metrics_without_auth=True, **options) as client:
+        for size in (900_000, 1 << 40):  # below and beyond --max-body
+            reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+            writer.write(head % (INFER.encode(), size))
+            async with asyncio.timeout(20):
+                said = await reader.readuntil(b"}")
+            writer.close()
+            assert said.startswith(b"HTTP/1.1 401 ")
+            assert b'\r\nwww-authenticate: Bearer realm="slipway-serving"\r\n' in said
+            assert b"\r\nconnection: close\r\n" in said
+        answer = await client.post(INFER, content=bytes(500_000))
+        assert answer.status_code == 401
+        answer = await client.post(INFER, content=json.dumps(BODY).ljust(500_000).encode(), headers=bearer(KEY))
+        assert answer.status_code == 200
+        text = (await client.get("/metrics")).text
+    assert counted(text, "slipway_serving_requests_unauthorized_total") == 3
+    if log:
+        lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+        assert [line["http.response.status_code"] for line in lines] == [401, 401, 401, 200, 200]
 
 
 async def test_metrics_can_be_open(keys, python_model):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire import Wire, feed
 
+from slipway_serving.errors import UnauthorizedError
 from slipway_serving.http import protocol
 from slipway_serving.http.messages import Pending, Request, Response, error_response
 from slipway_serving.http.protocol import HttpProtocol
@@ -187,6 +188,106 @@ async def test_who_waits_for_continue_is_told_before_sending(connect):
     refused.feed(head % 3000)
     assert refused.wire.written.startswith(b"HTTP/1.1 413 ")
     assert refused.wire.closed
+
+
+class Guard:
+    """Lets in who has a key, and remembers who asked."""
+
+    def __init__(self):
+        self.asked: list[Request] = []
+
+    def __call__(self, request: Request) -> None:
+        self.asked.append(request)
+        if request.headers.get(b"x-api-key") != b"good":
+            raise UnauthorizedError("no")
+
+
+KEY = b"X-API-Key: good\r\n"
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 90000", b"Content-Length: 9000000", b"Transfer-Encoding: chunked"]
+)
+@pytest.mark.parametrize("before", [b"", b"x"])
+async def test_who_is_not_let_in_hears_it_before_the_body_and_may_finish_it(connect, framing, before):
+    guard = Guard()
+    connection = connect(guard=guard, max_body=1_000_000)
+    chunk = b"1\r\nx\r\n" if before and b"chunked" in framing else before
+    connection.feed(b"POST /p HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n" + chunk)
+    assert connection.wire.written.startswith(b"HTTP/1.1 401 ")
+    assert b"connection: close\r\n" in connection.wire.written
+    assert connection.wire.written.endswith(b'{"error":"no"}')
+    assert [(request.method, request.path) for request in guard.asked] == [("POST", "/p")]
+    assert not connection.wire.closed
+    assert connection.protocol.deadline <= connection.server.now() + protocol.HEAD_SECONDS
+    size = int(framing.partition(b"h: ")[2]) if b"Length" in framing else 0
+    connection.feed(b"x" * (size - len(before)) if size else b"5\r\nhello\r\n0\r\n\r\n")
+    assert connection.wire.closed
+    assert connection.wire.written.count(b"HTTP/1.1") == 1
+    assert not connection.app.requests
+    assert len(guard.asked) == 1
+
+
+async def test_who_is_not_let_in_is_not_told_to_go_on(connect):
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n%b\r\n"
+    refused = connect(guard=Guard())
+    refused.feed(head % b"")
+    assert refused.wire.written.startswith(b"HTTP/1.1 401 ")
+    assert refused.wire.closed
+    admitted = connect(guard=Guard())
+    admitted.feed(head % KEY)
+    assert admitted.wire.written == b"HTTP/1.1 100 Continue\r\n\r\n"
+    admitted.feed(b"abc")
+    assert (await admitted.answers()).endswith(b"POST / abc")
+
+
+async def test_who_is_let_in_is_read_in_pieces_as_ever(connect):
+    guard = Guard()
+    connection = connect(guard=guard, max_body=100_000)
+    message = post(b"y" * 50_000, extra=KEY)
+    connection.feed(message[:90], message[90:200], message[200:])
+    assert bodies(await connection.answers()) == [b"POST / " + b"y" * 50_000]
+    assert len(guard.asked) == 1
+    connection.feed(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n" + KEY + b"\r\n")
+    assert b"HTTP/1.1 413 " in connection.wire.written
+
+
+async def test_a_request_that_comes_whole_is_left_to_the_application(connect):
+    guard = Guard()
+    connection = connect(guard=guard)
+    connection.feed(post(b"body"), b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert bodies(await connection.answers()) == [b"POST / body", b"GET /b "]
+    assert not guard.asked
+
+
+async def test_the_answers_that_are_due_come_before_a_refusal(connect):
+    guard = Guard()
+    connection = connect(guard=guard)
+    connection.feed(post(b"", b"/later") + b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+    assert not connection.wire.written
+    connection.app.later[0].set_result(b"first")
+    assert bodies(await connection.answers()) == [b"first"]
+    connection.feed(b"abc")
+    assert bodies(await connection.answers()) == [b"first", b"POST / abc"]
+    assert not guard.asked
+
+
+async def test_what_is_broken_behind_its_head_is_refused_once(connect):
+    guard = Guard()
+    connection = connect(guard=guard)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    connection.feed(head + b"no length\r\n")
+    assert connection.wire.written.startswith(b"HTTP/1.1 400 ")
+    assert connection.wire.written.count(b"HTTP/1.1") == 1
+    assert not guard.asked
+
+
+async def test_who_has_been_refused_does_not_hold_up_the_end(connect):
+    connection = connect(guard=Guard())
+    connection.feed(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n")
+    assert not connection.wire.closed
+    connection.protocol.close_when_idle()
+    assert connection.wire.closed
 
 
 async def test_pipelined_requests_are_answered_in_order_and_bounded(connect):

@@ -37,7 +37,8 @@ async def watched(path: Path, **options) -> AsyncIterator[httpx2.AsyncClient]:
     repository.discover()
     await repository.load_all()
     app = App(repository, metrics)
-    server = HttpServer(middleware.watch(app) if middleware else app, max_body=1 << 20)
+    guard = middleware.guard if middleware else None
+    server = HttpServer(middleware.watch(app) if middleware else app, max_body=1 << 20, guard=guard)
     listener = socket.create_server(("127.0.0.1", 0))
     await server.listen(listener)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"

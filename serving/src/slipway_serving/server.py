@@ -57,6 +57,7 @@ class Lifecycle:
             max_body=options.max_body,
             keep_alive=options.keep_alive,
             max_connections=options.max_connections,
+            guard=None if middleware is None else middleware.guard,
         )
         self._grpc: GrpcServer | None = None
         if options.grpc_port != OFF:

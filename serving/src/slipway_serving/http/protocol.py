@@ -93,7 +93,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._parts: list[bytes] = []
         self._body_bytes = 0
         self._direct: memoryview | None = None
-        self._refused = False
+        self._refused = self._awaits = False
         self._method = ""
         self._keep = self._old = False
 
@@ -172,6 +172,31 @@ class HttpProtocol(asyncio.BufferedProtocol):
             )
         except httptools.HttpParserError:
             self._refuse(InvalidInputError("Invalid HTTP request received."))
+        if self._awaits and not self._closing:
+            self._await_body()
+
+    def _await_body(self) -> None:
+        """The head is here, and its body is not or not all of it."""
+        if self._admits() and self._waits_for_continue:
+            self._transport.write(_CONTINUE)
+
+    def _admits(self) -> bool:
+        """Whether the body may come. Who is refused hears it before, unless others on this connection hear first."""
+        self._awaits = False
+        guard = self._server.guard
+        if guard is None or self._busy or self._waiting:
+            return True
+        try:
+            guard(self._request(b""))
+        except RequestError as error:
+            self.deadline = self._server.now() + HEAD_SECONDS
+            self._refuse_body(error)
+            return False
+        return True
+
+    @property
+    def _waits_for_continue(self) -> bool:
+        return self._headers.get(b"expect", b"").lower() == b"100-continue"
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -205,13 +230,12 @@ class HttpProtocol(asyncio.BufferedProtocol):
         chunked = b"transfer-encoding" in self._headers
         if not length and not chunked:
             return
+        self._awaits = self._server.guard is not None or b"expect" in self._headers
         if length > self._server.max_body:
             self._too_large()
             return
         seconds = (length or self._server.max_body) / BODY_BYTES_A_SECOND
         self.deadline = self._server.now() + HEAD_SECONDS + seconds
-        if self._headers.get(b"expect", b"").lower() == b"100-continue":
-            self._transport.write(_CONTINUE)
         if length >= _DIRECT:
             self._direct = self._allocate(length)
 
@@ -245,14 +269,16 @@ class HttpProtocol(asyncio.BufferedProtocol):
             body: bytes | memoryview = self._direct
         else:
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        target = self._url if self._url.startswith(b"/") else _origin_form(self._url)
-        request = Request(self._method, target, self._headers, body, self._peer, self._started)
-        self._waiting.append(_Exchange(request, self._keep, self._old))
+        self._waiting.append(_Exchange(self._request(body), self._keep, self._old))
         self._begin()
         if not self._busy:
             self._next()
         elif len(self._waiting) >= _MAX_PIPELINED:
             self._transport.pause_reading()
+
+    def _request(self, body: bytes | memoryview) -> Request:
+        target = self._url if self._url.startswith(b"/") else _origin_form(self._url)
+        return Request(self._method, target, self._headers, body, self._peer, self._started)
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Reads the request again as if it had offered nothing: the parser takes its body for the other protocol.
@@ -382,11 +408,17 @@ class HttpProtocol(asyncio.BufferedProtocol):
     # Ends
 
     def _too_large(self) -> None:
+        if self._awaits and not self._admits():
+            return
         limit = self._server.max_body
-        waits = self._headers.get(b"expect", b"").lower() == b"100-continue"
         error = BodyTooLargeError(f"the request body is larger than {limit} bytes; the limit is set with --max-body")
+        self._refuse_body(error)
+
+    def _refuse_body(self, error: RequestError) -> None:
+        """Answers a request before its body is read, which is then thrown away."""
+        self._direct = None
         self._parts.clear()
-        if waits:
+        if self._waits_for_continue:
             self._refuse(error)
             return
         # Many clients look for an answer only after they have sent everything: read on for a while.
@@ -411,7 +443,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def close_when_idle(self) -> None:
         """Part of stopping: at once where nothing is going on, else after the answer that is due."""
-        if self.is_idle:
+        if self.is_idle or self._has_refused:
             self._close()
 
     def expire(self) -> None:

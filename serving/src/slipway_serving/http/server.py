@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Protocol
 
@@ -55,12 +56,21 @@ class HttpServer:
 
     Times are in seconds: `keep_alive` is how long an idle connection is kept. While `draining`, answers close their
     connection. `max_connections` is how many are served at once, 0 for as many as the system lets the process have.
+    `guard` raises a RequestError for a request, still without its body, whose body need not be read; the application
+    has to refuse such a request too, because the guard is not asked where a body comes together with its head.
     """
 
     def __init__(
-        self, app: Application, *, max_body: int = 64 << 20, keep_alive: float = 3660.0, max_connections: int = 0
+        self,
+        app: Application,
+        *,
+        max_body: int = 64 << 20,
+        keep_alive: float = 3660.0,
+        max_connections: int = 0,
+        guard: Callable[[Request], None] | None = None,
     ) -> None:
         self.app = app
+        self.guard = guard
         self._full = Full(app)
         self._max_connections = max_connections or float("inf")
         self.max_body = max_body

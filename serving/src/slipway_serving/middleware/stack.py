@@ -64,6 +64,13 @@ class Middleware:
         """The application with all of this around it."""
         return WatchedApp(app, self) if self.watches else GuardedApp(app, self)
 
+    @property
+    def guard(self) -> Callable[[Request], None] | None:
+        """Raises UnauthorizedError for a request whose body need not be read; None where anybody may ask."""
+        if self.authenticator is None:
+            return None
+        return self._guard
+
     def arrived(self, exchange: Exchange) -> Exchange:
         """Gives the request its id and its span."""
         if self.watches:
@@ -87,6 +94,9 @@ class Middleware:
         except UnauthorizedError:
             self._unauthorized.inc()
             raise
+
+    def _guard(self, request: Request) -> None:
+        self.authenticate(request.headers, request.path)
 
     def running(self, exchange: Exchange) -> AbstractContextManager[None]:
         """Around the work on a request: what is started inside belongs to its trace."""
