@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watched import BODY, INFER, counted, watched
 
+from slipway_serving.apis.page import FILE
 from slipway_serving.errors import ModelLoadError, UnauthorizedError
 from slipway_serving.metrics import Metrics
 from slipway_serving.middleware.authentication import Authenticator, parse_keys
@@ -87,6 +88,26 @@ async def test_who_has_no_key_is_told_before_the_body_is_read(keys, tmp_path, py
     if log:
         lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
         assert [line["http.response.status_code"] for line in lines] == [401, 401, 401, 200, 200]
+
+
+HTML = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize("log", [False, True])
+async def test_a_browser_gets_the_page_without_a_key_and_nothing_else(keys, tmp_path, python_model, log):
+    options = {"access_log_file": tmp_path / "log"} if log else {}
+    async with watched(python_model(), api_key_file=keys, **options) as client:
+        for path in ("/", "/?", "//", "/%2f"):
+            answer = await client.get(path, headers=HTML)
+            assert (answer.status_code, answer.content) == (200, FILE.read_bytes())
+        assert (await client.head("/", headers=HTML)).status_code == 200
+        assert (await client.post("/", headers=HTML)).status_code == 405
+        for headers in ({}, {"accept": "*/*"}, {"accept": "application/json"}):
+            assert (await client.get("/", headers=headers)).status_code == 401
+        document = (await client.get("/openapi.json", headers=bearer(KEY))).json()
+        for path in ("/v2", "/v1/models", "/openapi.json", "/metrics", "/v2/models/stats", "/x", *document["paths"]):
+            if path not in ("/v2/health/live", "/v2/health/ready", "/"):
+                assert (await client.get(path, headers=HTML)).status_code == 401, path
 
 
 async def test_metrics_can_be_open(keys, python_model):

@@ -42,3 +42,21 @@ def test_the_page_needs_nothing_from_elsewhere():
     assert 'lang="en"' in text
     labelled = re.findall(r"<label for=\"(\w+)\"", text)
     assert all(f'id="{name}"' in text for name in labelled)
+
+
+async def test_the_page_is_the_same_whatever_the_models(iris, python_model, serving):
+    """Anybody gets it, where everything else needs a key."""
+    pages = []
+    for path in (iris, python_model()):
+        async with serving(path) as client:
+            pages.append((await client.get("/", headers={"accept": "text/html"})).content)
+    assert pages[0] == pages[1] == FILE.read_bytes()
+
+
+def test_the_page_keeps_a_key_in_its_tab_and_sends_it_in_the_header_alone():
+    text = FILE.read_text()
+    assert "localStorage" not in text
+    assert "document.cookie" not in text
+    assert "headers.authorization = `Bearer ${key()}`" in text
+    assert text.count("fetch(") == 1  # no call of it goes without the key
+    assert 'type="password"' in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from slipway_serving import __version__
@@ -13,6 +13,7 @@ from slipway_serving.apis.routing import Route
 from slipway_serving.http.messages import Request, Response, json_response
 from slipway_serving.repository import Repository
 
+PATH = "/"
 FILE = Path(__file__).with_name("page.html")
 _HTML = b"text/html; charset=utf-8"
 _INLINE = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
@@ -33,19 +34,24 @@ class PageApi:
         self._page = Response(body, content_type=_HTML, headers=headers)
 
     def routes(self) -> dict[str, Route]:
-        return {"/": Route(get=self._answer)}
+        return {PATH: Route(get=self._answer)}
 
     def prefixes(self) -> dict[str, Callable[[str], Route | None]]:
         return {}
 
     def _answer(self, request: Request) -> Response:
-        if b"text/html" in request.headers.get(b"accept", b"").lower():
+        if wants_page(request.headers):
             return self._page
         models = [f"/v2/models/{model.name}" for model in self._repository]
         paths = ["/predict", *models, "/v1/models", "/openapi.json", "/metrics"]
         response = json_response({"name": "slipway-serving", "version": __version__, "paths": paths})
         response.headers = [(b"vary", b"accept")]
         return response
+
+
+def wants_page(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether `/` answers with the page: the same for everybody, and nothing of the models in it."""
+    return b"text/html" in headers.get(b"accept", b"").lower()
 
 
 def policy(page: bytes) -> bytes:

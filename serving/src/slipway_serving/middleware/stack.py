@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter
 
+from slipway_serving.apis import page
 from slipway_serving.errors import ModelLoadError, RequestError, UnauthorizedError
 from slipway_serving.http.messages import REQUEST_ID, Pending, Request, Response, request_id
 from slipway_serving.http.server import Application
@@ -87,7 +88,7 @@ class Middleware:
 
     def authenticate(self, headers: Mapping[bytes, bytes], path: str) -> Identity | None:
         """Who asks, None where anybody may. Raises UnauthorizedError."""
-        if self.authenticator is None or path in self._open_paths:
+        if self.authenticator is None or path in self._open_paths or (path == page.PATH and page.wants_page(headers)):
             return None
         try:
             return self.authenticator.authenticate(headers)
