@@ -26,7 +26,7 @@ from slipway_serving.runtimes.base import Inference
 
 SERVER_NAME = "slipway-serving"
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "model_repository(unload_dependents)",
-              "statistics", "schedule_policy", "generate")  # fmt: skip
+              "statistics", "schedule_policy", "generate", "classification")  # fmt: skip
 _OCTETS = b"application/octet-stream"
 _MODEL = re.compile(r"([^/]+)(?:/versions/([^/]+))?(?:/(infer|generate|generate_stream|ready|config|stats))?")
 _REPOSITORY = re.compile(r"([^/]+)/(load|unload)")

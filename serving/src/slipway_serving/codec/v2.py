@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from slipway_serving.codec import binary, elements
+from slipway_serving.codec.classification import CLASSIFICATION, Classes, class_count, classes
 from slipway_serving.datatypes import Array, Datatype, Tensors, datatype_named, datatype_of
 from slipway_serving.errors import InvalidInputError, ModelFailedError, NotRepresentableError
 from slipway_serving.signature import Shape, Signature
 
+_Outputs = tuple[tuple[str, ...], dict[str, bool], Classes | None]
 _SCALARS = (str, int, float, bool)
-_NOT_OFFERED = {
-    "shared_memory_region": "shared memory is not offered; send the data",
-    "classification": "classification is not offered; ask for the output itself",
-}
-"""Parameters of a tensor in Triton's extensions: without them an answer would not be what was asked for."""
+_SHARED_MEMORY = "shared_memory_region"
 
 
 @dataclass(slots=True)
@@ -30,6 +28,8 @@ class InferRequest:
     id: str = ""
     binary: Mapping[str, bool] = field(default_factory=dict)
     binary_default: bool = False
+    classes: Classes | None = None
+    """What is to be classified; None where that is nothing."""
 
     def wants_binary(self, output: str) -> bool:
         return self.binary.get(output, self.binary_default)
@@ -48,7 +48,7 @@ def decode_request(
         raise InvalidInputError("the request must be a JSON object with 'inputs'")
     inputs = _inputs(document, signature, blobs)
     blobs.check_consumed()
-    outputs, as_binary = _outputs(document, signature)
+    outputs, as_binary, classified = _outputs(document, signature)
     parameters = _parameters(document, "parameters")
     return InferRequest(
         inputs,
@@ -57,6 +57,7 @@ def decode_request(
         _optional_string(document, "id"),
         as_binary,
         _flag(parameters, "binary_data_output", "parameters"),
+        classified,
     )
 
 
@@ -140,13 +141,14 @@ def _shape(value: object, where: str) -> Shape:
     return tuple(value)
 
 
-def _outputs(document: dict[str, Any], signature: Signature) -> tuple[tuple[str, ...], dict[str, bool]]:
+def _outputs(document: dict[str, Any], signature: Signature) -> _Outputs:
     entries = document.get("outputs")
     if not entries and (entries is None or type(entries) is list):
-        return (), {}
+        return (), {}, None
     if type(entries) is not list:
         raise InvalidInputError("'outputs' must be a list of objects with a name")
     as_binary: dict[str, bool] = {}
+    counts: dict[str, int] = {}
     names: dict[str, None] = {}
     for index, entry in enumerate(entries):
         name = entry.get("name") if type(entry) is dict else None
@@ -156,18 +158,22 @@ def _outputs(document: dict[str, Any], signature: Signature) -> tuple[tuple[str,
             raise InvalidInputError(f"output '{name:.80}' is asked for twice")
         names[name] = None
         parameters = _parameters(entry, f"outputs[{index}].parameters")
-        check_offered(parameters, f"outputs[{index}] '{name:.80}'")
+        if not parameters:
+            continue
+        where = f"outputs[{index}] '{name:.80}'"
+        check_offered(parameters, where)
+        if CLASSIFICATION in parameters:
+            counts[name] = class_count(parameters[CLASSIFICATION], where)
         if "binary_data" in parameters:
             as_binary[name] = _flag(parameters, "binary_data", f"outputs[{index}].parameters")
     signature.check_outputs(tuple(names))
-    return tuple(names), as_binary
+    return tuple(names), as_binary, classes(counts, signature)
 
 
-def check_offered(parameters: Iterable[str], where: str) -> None:
-    """Raises InvalidInputError for a parameter of a tensor that asks for what this server does not do."""
-    for key in parameters:
-        if key in _NOT_OFFERED:
-            raise InvalidInputError(f"{where}.parameters['{key}']: {_NOT_OFFERED[key]}")
+def check_offered(parameters: Container[str], where: str) -> None:
+    """Raises InvalidInputError for a tensor in shared memory: its answer would not be what was asked for."""
+    if _SHARED_MEMORY in parameters:
+        raise InvalidInputError(f"{where}.parameters['{_SHARED_MEMORY}']: shared memory is not offered; send the data")
 
 
 def _parameters(entry: dict[str, Any], where: str) -> dict[str, Any]:
@@ -213,6 +219,8 @@ def encode_response(request: InferRequest, outputs: Tensors, name: str, version:
         document["model_version"] = version
     if request.id:
         document["id"] = request.id
+    if request.classes is not None:
+        outputs = request.classes.of(outputs)
     blobs: list[bytes] = []
     document["outputs"] = [
         _output(output, array, blobs if request.wants_binary(output) else None) for output, array in outputs.items()

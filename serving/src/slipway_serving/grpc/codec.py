@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from slipway_serving.codec import binary, elements
+from slipway_serving.codec.classification import CLASSIFICATION, class_count, classes
 from slipway_serving.codec.v2 import InferRequest, check_offered
 from slipway_serving.datatypes import BYTES, Array, Datatype, Tensors, datatype_named, datatype_of
 from slipway_serving.errors import InvalidInputError, ModelFailedError
@@ -106,10 +107,12 @@ def reading(message: Any, raw: list[memoryview], head: int) -> int:
     return head + sum(len(data) if entry.datatype == "BYTES" else len(data) // _TAKEN_WHOLE for entry, data in pairs)
 
 
-def writing(outputs: Tensors) -> int:
+def writing(request: InferRequest, outputs: Tensors) -> int:
     """Roughly how many bytes `encode` has to look at."""
+    looked_at = () if request.classes is None else request.classes.counts
     return sum(
-        array.nbytes if array.dtype.kind in "OUS" else array.nbytes // _TAKEN_WHOLE for array in outputs.values()
+        array.nbytes if array.dtype.kind in "OUS" or name in looked_at else array.nbytes // _TAKEN_WHOLE
+        for name, array in outputs.items()
     )
 
 
@@ -137,9 +140,10 @@ def decode(message: Any, raw: list[memoryview], signature: Signature) -> InferRe
     if not inputs:
         raise InvalidInputError("'inputs' is empty")
     signature.check_complete(inputs)
-    names = _output_names(message)
+    names, counts = _outputs(message)
     signature.check_outputs(names)
-    return InferRequest(inputs, names, parameters(message.parameters, "parameters"), message.id)
+    given = parameters(message.parameters, "parameters")
+    return InferRequest(inputs, names, given, message.id, classes=classes(counts, signature))
 
 
 def _input(entry: Any, where: str, signature: Signature, raw: memoryview | None) -> Array:
@@ -192,16 +196,22 @@ def _typed(contents: Any, datatype: Datatype, shape: Shape, where: str) -> Array
     return array.reshape(shape)
 
 
-def _output_names(message: Any) -> tuple[str, ...]:
+def _outputs(message: Any) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The names of the requested outputs, and how many classes are asked for, by name."""
     names: dict[str, None] = {}
+    counts: dict[str, int] = {}
     for index, entry in enumerate(message.outputs):
         if not entry.name:
             raise InvalidInputError(f"outputs[{index}].name is missing")
         if entry.name in names:
             raise InvalidInputError(f"output '{entry.name:.80}' is asked for twice")
-        check_offered(entry.parameters, f"outputs[{index}] '{entry.name:.80}'")
+        where = f"outputs[{index}] '{entry.name:.80}'"
+        check_offered(entry.parameters, where)
+        if CLASSIFICATION in entry.parameters:
+            given = parameters({CLASSIFICATION: entry.parameters[CLASSIFICATION]}, f"{where}.parameters")
+            counts[entry.name] = class_count(given[CLASSIFICATION], where)
         names[entry.name] = None
-    return tuple(names)
+    return tuple(names), counts
 
 
 def parameters(given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -224,6 +234,8 @@ def encode(request: InferRequest, outputs: Tensors, name: str, version: str, *, 
     if final is not None:
         answer.parameters[FINAL_RESPONSE].bool_param = final
     parts = [b""]
+    if request.classes is not None:
+        outputs = request.classes.of(outputs)
     for output, array in outputs.items():
         datatype = _datatype(output, array)
         answer.outputs.add(name=output, datatype=datatype.name, shape=array.shape)

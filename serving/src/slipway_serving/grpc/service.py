@@ -101,7 +101,7 @@ class Service:
         try:
             outputs = await model.submit(Inference(decoded.inputs, decoded.outputs, decoded.parameters))
             answer = await off_loop(
-                lambda: codec.encode(decoded, outputs, model.name, model.version), codec.writing(outputs)
+                lambda: codec.encode(decoded, outputs, model.name, model.version), codec.writing(decoded, outputs)
             )
         except BaseException as error:
             call.fail(error)
