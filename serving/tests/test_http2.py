@@ -38,6 +38,8 @@ class Server:
         self.max_body = max_body
         self.in_flight = self.read = self.sent = 0
         self.later: list[asyncio.Future[bytes]] = []
+        self.errors: list[BaseException] = []
+        self.refused = self.errors.append
 
     def admit(self, connection):
         self.connections.add(connection)
@@ -224,6 +226,7 @@ async def test_what_goes_wrong_is_a_status(path, sent, status, said):
     _, headers = (await client.answers())[1]
     assert (headers[b"grpc-status"], headers[b"grpc-message"]) == (status, said)
     assert client.server.in_flight == 0
+    assert len(client.server.errors) == 1
     client.feed(client.opening(3), data(message(b"next"), 3))
     assert (await client.answers())[3][0] == message(b"next")
 
