@@ -68,11 +68,13 @@ async def test_health_is_open_and_everything_else_needs_a_key(keys, python_model
 @pytest.mark.parametrize("log", [False, True])
 async def test_who_has_no_key_is_told_before_the_body_is_read(keys, tmp_path, python_model, log):
     options = {"access_log_file": tmp_path / "log"} if log else {}
-    head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\nContent-Length: %d\r\n\r\n"
+    # Below and beyond --max-body; and no path that is open takes a body.
+    asked = ((INFER, 900_000), (INFER, 1 << 40), ("/", 900_000), ("/v2/health/live", 900_000))
     async with watched(python_model(), api_key_file=keys, metrics_without_auth=True, **options) as client:
-        for size in (900_000, 1 << 40):  # below and beyond --max-body
+        for path, size in asked:
             reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-            writer.write(head % (INFER.encode(), size))
+            writer.write(head % (path.encode(), size))
             async with asyncio.timeout(20):
                 said = await reader.readuntil(b"}")
             writer.close()
@@ -84,10 +86,10 @@ async def test_who_has_no_key_is_told_before_the_body_is_read(keys, tmp_path, py
         answer = await client.post(INFER, content=json.dumps(BODY).ljust(500_000).encode(), headers=bearer(KEY))
         assert answer.status_code == 200
         text = (await client.get("/metrics")).text
-    assert counted(text, "slipway_serving_requests_unauthorized_total") == 3
+    assert counted(text, "slipway_serving_requests_unauthorized_total") == 5
     if log:
         lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-        assert [line["http.response.status_code"] for line in lines] == [401, 401, 401, 200, 200]
+        assert [line["http.response.status_code"] for line in lines] == [401] * 5 + [200, 200]
 
 
 HTML = {"accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
