@@ -15,6 +15,7 @@ from slipway_serving.signature import Shape, Signature
 _Outputs = tuple[tuple[str, ...], dict[str, bool], Classes | None]
 _SCALARS = (str, int, float, bool)
 _SHARED_MEMORY = "shared_memory_region"
+_RARE = frozenset({_SHARED_MEMORY, CLASSIFICATION})
 
 
 @dataclass(slots=True)
@@ -158,16 +159,14 @@ def _outputs(document: dict[str, Any], signature: Signature) -> _Outputs:
             raise InvalidInputError(f"output '{name:.80}' is asked for twice")
         names[name] = None
         parameters = _parameters(entry, f"outputs[{index}].parameters")
-        if not parameters:
-            continue
-        where = f"outputs[{index}] '{name:.80}'"
-        check_offered(parameters, where)
-        if CLASSIFICATION in parameters:
-            counts[name] = class_count(parameters[CLASSIFICATION], where)
         if "binary_data" in parameters:
             as_binary[name] = _flag(parameters, "binary_data", f"outputs[{index}].parameters")
+        if not _RARE.isdisjoint(parameters):
+            where = f"outputs[{index}] '{name:.80}'"
+            check_offered(parameters, where)
+            counts[name] = class_count(parameters[CLASSIFICATION], where)
     signature.check_outputs(tuple(names))
-    return tuple(names), as_binary, classes(counts, signature)
+    return tuple(names), as_binary, classes(counts, signature) if counts else None
 
 
 def check_offered(parameters: Container[str], where: str) -> None:

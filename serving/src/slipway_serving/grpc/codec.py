@@ -143,7 +143,7 @@ def decode(message: Any, raw: list[memoryview], signature: Signature) -> InferRe
     names, counts = _outputs(message)
     signature.check_outputs(names)
     given = parameters(message.parameters, "parameters")
-    return InferRequest(inputs, names, given, message.id, classes=classes(counts, signature))
+    return InferRequest(inputs, names, given, message.id, classes=classes(counts, signature) if counts else None)
 
 
 def _input(entry: Any, where: str, signature: Signature, raw: memoryview | None) -> Array:
@@ -205,12 +205,14 @@ def _outputs(message: Any) -> tuple[tuple[str, ...], dict[str, int]]:
             raise InvalidInputError(f"outputs[{index}].name is missing")
         if entry.name in names:
             raise InvalidInputError(f"output '{entry.name:.80}' is asked for twice")
+        names[entry.name] = None
+        if not entry.parameters:
+            continue
         where = f"outputs[{index}] '{entry.name:.80}'"
         check_offered(entry.parameters, where)
         if CLASSIFICATION in entry.parameters:
             given = parameters({CLASSIFICATION: entry.parameters[CLASSIFICATION]}, f"{where}.parameters")
             counts[entry.name] = class_count(given[CLASSIFICATION], where)
-        names[entry.name] = None
     return tuple(names), counts
 
 
