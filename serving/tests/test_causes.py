@@ -208,7 +208,7 @@ async def test_over_grpc_each_is_counted_once(iris, tmp_path):
             with pytest.raises(grpc.aio.AioRpcError):
                 await broken(bytes(9 << 20), timeout=30, metadata=metadata)
             with pytest.raises(grpc.aio.AioRpcError):
-                await client.channel.unary_unary("/no.Service/Method")(b"", timeout=30)
+                await client.channel.unary_unary("/no.Service/Method")(b"", timeout=30, metadata=metadata)
             answers = client.stream(iter([wrong, flower(model="nope"), flower()]), metadata=metadata)
             assert [bool(answer.error_message) async for answer in answers] == [True, True, False]
             if guard:

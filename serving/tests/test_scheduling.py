@@ -194,6 +194,22 @@ async def test_what_runs_already_is_answered_after_its_timeout():
     assert isinstance(job.future.exception(), DeadlineExceededError)
 
 
+@pytest.mark.parametrize("levels", [1, 3])
+async def test_who_waits_no_more_leaves_the_queue_while_the_model_is_busy(levels):
+    async with busy(Batching(queue_size=2, priority_levels=levels)) as (scheduler, _):
+        gone, stays = scheduler.submit(rows(1)), scheduler.submit(rows(2))
+        with pytest.raises(OverloadedError, match=r"2 requests wait"):
+            scheduler.submit(rows(3))
+        gone.cancel()
+        assert scheduler.depth == 1
+        later = scheduler.submit(rows(3))
+        with pytest.raises(OverloadedError, match=r"2 requests wait"):
+            scheduler.submit(rows(4))
+        assert scheduler.depth == 2
+        scheduler._runtime.gate.set()
+        assert [(await each)["y"].item() for each in (stays, later)] == [4, 6]
+
+
 async def test_a_batch_is_cut_to_a_preferred_size():
     async with busy(Batching(max_size=8, preferred_sizes=(2, 4))) as (scheduler, model):
         futures = [scheduler.submit(rows(value)) for value in range(7)]

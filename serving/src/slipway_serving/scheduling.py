@@ -108,15 +108,16 @@ class ThreadScheduler:
 
     @property
     def depth(self) -> int:
-        return sum(map(len, self._queues))
+        """Requests that wait, and whose clients do."""
+        return sum(not job.future.done() for queue in self._queues for job in list(queue))
 
     def submit(self, request: Inference) -> asyncio.Future[Tensors]:
         if self._closed:
             raise UnavailableError(f"model '{self._name}' is unloaded")
         queues = self._queues
-        waiting = len(queues[0]) if len(queues) == 1 else self.depth
-        if waiting >= self._batching.queue_size:
-            raise OverloadedError(f"the queue is full ({waiting} requests wait); try again later")
+        queued = len(queues[0]) if len(queues) == 1 else sum(map(len, queues))
+        if queued >= self._batching.queue_size:
+            self._make_room()
         job = _Job(request, self._loop.create_future(), time.perf_counter())
         queue = queues[0]
         if request.parameters:
@@ -131,6 +132,18 @@ class ThreadScheduler:
             self._release_pending = True
             self._loop.call_soon(self._release)
         return job.future
+
+    def _make_room(self) -> None:
+        """Takes those out whose clients wait no more. Raises OverloadedError where there are none."""
+        with self._lock:
+            for queue in self._queues:
+                waiting = [job for job in queue if not job.future.done()]
+                self._done.extend(job for job in queue if job.future.done())
+                queue.clear()
+                queue.extend(waiting)
+        self._wake()
+        if (depth := self.depth) >= self._batching.queue_size:
+            raise OverloadedError(f"the queue is full ({depth} requests wait); try again later")
 
     def _release(self) -> None:
         self._release_pending = False
@@ -176,7 +189,7 @@ class ThreadScheduler:
                 self._run(jobs)
                 self._done.extend(jobs)
                 now = time.perf_counter()
-                if not self.depth:
+                if not any(self._queues):
                     break
                 if now - since > _BURST_SECONDS:
                     self._wake()
@@ -217,7 +230,7 @@ class ThreadScheduler:
                 self._take_from(queue, jobs)
             if self._batching.preferred_sizes:
                 self._cut(jobs)
-        if len(self._threads) > 1 and self.depth:
+        if len(self._threads) > 1 and any(self._queues):
             self._tokens.put(True)
         return jobs
 
@@ -310,7 +323,7 @@ class ThreadScheduler:
                 job.future.set_exception(explain(job.error, self._name))
             else:
                 job.future.set_result(job.result or {})
-        if self.depth:
+        if any(self._queues):
             # Scheduled twice: the second time comes after the next look at sockets.
             self._loop.call_soon(self._loop.call_soon, self._release)
 

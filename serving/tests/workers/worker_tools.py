@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -133,6 +134,9 @@ def has_ended(pid: int) -> bool:
 
 def worker_processes() -> list[str]:
     """The workers, zombies included, that this process has."""
-    children = [pid for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()]
+    children = []
+    for task in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError):  # the thread has ended meanwhile
+            children += task.read_text().split()
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
     return [pid for pid, command in commands.items() if not command or b"slipway_serving.workers" in command]
