@@ -8,7 +8,7 @@ import enum
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
@@ -47,6 +47,9 @@ class Tracing(Protocol):
     def carry(self, scheduler: Scheduler) -> Scheduler:
         """The scheduler with the context of whoever submits in each request."""
 
+    def headers(self) -> Mapping[str, str]:
+        """The context of whoever asks, for another process."""
+
 
 class ServedModel:
     """One version of a model and what runs it. All methods are for the event loop's thread."""
@@ -83,7 +86,7 @@ class ServedModel:
         """Loads and warms up in a thread; returns the seconds it took. Raises ModelLoadError."""
         started = time.perf_counter()
         try:
-            runtime = await asyncio.wrap_future(in_thread(lambda: _load(self.source, self.metrics.worker_restarted)))
+            runtime = await asyncio.wrap_future(in_thread(self._load_runtime))
         except BaseException as error:
             self.state, self.reason = State.FAILED, str(error)
             raise
@@ -104,6 +107,10 @@ class ServedModel:
         seconds = time.perf_counter() - started
         self.metrics.loaded(seconds)
         return seconds
+
+    def _load_runtime(self) -> Runtime:
+        trace = dict if self._tracing is None else self._tracing.headers
+        return _load(self.source, self.metrics.worker_restarted, trace)
 
     async def retire(self, seconds: float) -> None:
         """Lets go of the model once those who have it are answered, at the latest after so many seconds."""
@@ -163,11 +170,14 @@ class ServedModel:
         }
 
 
-def _load(source: ModelSource, restarted: Callable[[], None]) -> Runtime:
+def _load(source: ModelSource, restarted: Callable[[], None], trace: Callable[[], Mapping[str, str]]) -> Runtime:
     config = source.config
     in_processes = config.execution == "process"
     runtime: Runtime
-    runtime = start_workers(source, config.instances, restarted) if in_processes else load_runtime(source.path, config)
+    if in_processes:
+        runtime = start_workers(source, config.instances, restarted, trace)
+    else:
+        runtime = load_runtime(source.path, config)
     signature = runtime.signature
     if config.batching.max_size > 1 and not (signature.is_batch and not isinstance(runtime, AsyncRuntime)):
         runtime.close()

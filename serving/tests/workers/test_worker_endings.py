@@ -205,8 +205,9 @@ def test_a_model_that_cannot_be_started_again_is_not_healthy_until_it_can(worker
     assert not runtime.healthy
     assert "could not be started again: importing" in caplog.text
     file.write_text(good)
-    with runtime._pool._changed:
-        assert runtime._pool._changed.wait_for(lambda: runtime.healthy, PATIENCE)
+    pool = runtime._workers.pool
+    with pool._changed:
+        assert pool._changed.wait_for(lambda: runtime.healthy, PATIENCE)
     assert runtime.infer(EMPTY) == {}
 
 

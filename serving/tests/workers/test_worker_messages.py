@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import select
 import socket
 import struct
 import threading
@@ -162,12 +163,14 @@ def test_a_damaged_message_is_refused_or_another_message(data):
         assert isinstance(received, Message)
 
 
-def test_more_than_one_message_at_a_time_is_against_the_rules():
+def test_messages_that_come_together_are_read_one_by_one_and_the_socket_shows_the_next():
     with Pair() as pair:
-        pair.worker.send(Message("outputs"))
-        pair.worker.send(Message("outputs"))
-        with pytest.raises(ProtocolError):
-            pair.server.receive()
+        for number in (1, 2):
+            pair.worker.send(Message("part", {}, {"x": np.full(3, number)}))
+        for number in (1, 2):
+            assert select.select([pair.server], [], [], 0)[0]
+            assert pair.server.receive().tensors["x"].tolist() == [number] * 3
+        assert not select.select([pair.server], [], [], 0)[0]
 
 
 def test_a_size_that_cannot_be_is_refused_without_waiting_for_it():

@@ -29,7 +29,6 @@ from slipway_serving.runtimes.base import AsyncRuntime, Inference
 from slipway_serving.scheduling import ThreadScheduler
 from slipway_serving.workers.process import RemoteError
 from slipway_serving.workers.runtime import start_workers
-from slipway_serving.workers.worker import require_plain
 
 BAD_EXAMPLE = """
     class Model:
@@ -247,20 +246,6 @@ def test_hints_and_settings_pass_through(tmp_path, workers):
     assert "skops.io.dump" in caught.value.hint
     runtime = workers(settings="inputs: [{name: x, datatype: FP32, shape: [-1]}]\nwarmUp: false")
     assert runtime.signature.inputs[0].datatype is DATATYPES["FP32"]
-
-
-def test_what_a_worker_cannot_offer_is_refused_instead_of_missing():
-    class Plain:
-        operations = frozenset()
-
-    class More(Plain):
-        operations = frozenset({"embeddings", "completions"})
-
-        def stream(self, request): ...
-
-    require_plain(Plain(), "m")
-    with pytest.raises(ModelLoadError, match="model 'm' has completions, embeddings, a predict that yields, which"):
-        require_plain(More(), "m")
 
 
 def test_an_exit_while_loading_is_an_exception_here(workers):

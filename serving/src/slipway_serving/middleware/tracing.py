@@ -185,10 +185,11 @@ def route_of(path: str) -> str:
 
 
 class ModelTracing:
-    """The spans of a model's calls, and the way of a request's context to the thread that runs its model."""
+    """The spans of a model's calls, and the way of a request's context to the thread or process that runs its model."""
 
     def __init__(self, tracer: trace.Tracer) -> None:
         self._tracer = tracer
+        self._propagator = TraceContextTextMapPropagator()
 
     def watch(self, runtime: Runtime, name: str) -> Runtime:
         """The runtime with a span around each call. An asynchronous one needs none: it has its caller's context."""
@@ -197,6 +198,12 @@ class ModelTracing:
     def carry(self, scheduler: Scheduler) -> Scheduler:
         """The scheduler with the context of whoever submits in each request."""
         return _CarryingScheduler(scheduler)
+
+    def headers(self) -> dict[str, str]:
+        """The current context as `traceparent` and `tracestate`, for a worker process."""
+        carrier: dict[str, str] = {}
+        self._propagator.inject(carrier)
+        return carrier
 
 
 class _CarryingScheduler:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import inspect
 import threading
@@ -51,8 +52,11 @@ class LoopThread:
 class Call:
     """One call: the model's side puts in from any thread, the event loop that asked takes out (a `Stream`)."""
 
-    def __init__(self, on_end: Callable[[Call], None]) -> None:
+    def __init__(self, on_end: Callable[[Call], None], ahead: int = AHEAD) -> None:
         self._loop = asyncio.get_running_loop()
+        self._ahead = ahead
+        self.on_leave: Callable[[], None] = _nothing
+        """Told, on the reader's event loop, when the reader has left."""
         self._news = asyncio.Event()
         self._lock = threading.Lock()
         self._on_end = on_end
@@ -110,6 +114,7 @@ class Call:
             self._make_room(goes_on=False)
         if self._work is not None:
             self._work.cancel()
+        self.on_leave()
 
     def _make_room(self, *, goes_on: bool) -> None:
         if self._room is not None:
@@ -139,7 +144,7 @@ class Call:
                 room.set_result(False)
                 return room
             self._items.append(item)
-            if len(self._items) < AHEAD:
+            if len(self._items) < self._ahead:
                 room.set_result(True)
             else:
                 self._room = room
@@ -166,11 +171,15 @@ class Call:
 
 
 class Calls:
-    """Runs the functions of one model: plain ones in `threads` threads; at most `limit` calls run or wait at once."""
+    """Runs the functions of one model: plain ones in `threads` threads; at most `limit` calls run or wait at once.
 
-    def __init__(self, threads: int = 1, limit: int = 1000) -> None:
+    A generator may be `ahead` items ahead of its reader.
+    """
+
+    def __init__(self, threads: int = 1, limit: int = 1000, ahead: int = AHEAD) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="model-call")
         self._limit = limit
+        self._ahead = ahead
         self._lock = threading.Lock()
         self._open: set[Call] = set()
         self._loop: LoopThread | None = None
@@ -194,7 +203,7 @@ class Calls:
 
     def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Calls a plain function in one of the threads and waits for it; blocks."""
-        return self._pool.submit(function, *arguments).result()
+        return self._submit(function, *arguments).result()
 
     def close(self) -> None:
         """Ends every call with UnavailableError; a plain function that runs is not waited for."""
@@ -212,7 +221,7 @@ class Calls:
     def _begin(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Call:
         if self._closed:
             raise UnavailableError(_UNLOADED)
-        call = Call(self._over)
+        call = Call(self._over, self._ahead)
         with self._lock:
             if len(self._open) >= self._limit:
                 raise OverloadedError(f"{self._limit} calls run or wait; try again later")
@@ -229,7 +238,11 @@ class Calls:
             self._open.discard(call)
 
     def _in_thread(self, call: Call, work: Callable[[], Any]) -> None:
-        call.runs(self._pool.submit(self._evaluate, call, work))
+        call.runs(self._submit(self._evaluate, call, work))
+
+    def _submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """To one of the threads, with the caller's context: what the model traces there belongs to the request."""
+        return self._pool.submit(contextvars.copy_context().run, function, *arguments)
 
     def _in_loop(self, call: Call, work: Callable[[], Any]) -> None:
         call.runs(self.loop.submit(self._follow(call, work)))
@@ -263,6 +276,10 @@ class Calls:
             raise
         except BaseException as error:  # noqa: BLE001  # goes to whoever reads
             call.end(error=error)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _read(call: Call, items: Iterator[Any]) -> None:

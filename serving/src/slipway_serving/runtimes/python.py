@@ -66,6 +66,10 @@ class PythonRuntime:
             raise InvalidInputError(f"the model has no {operation:.40}; {self._offers()}")
         return await self._calls.call(getattr(self._model, operation), payload)
 
+    def settle(self) -> None:
+        """Waits, where there is one thread, until no plain function runs in it any more; blocks."""
+        self._calls.run(lambda: None)
+
     def close(self) -> None:
         self._calls.close()
         del self._predict, self._model
@@ -151,7 +155,7 @@ def load(path: Path, config: ModelConfig) -> Runtime:
     model = _construct(_import(path), path, config)
     predict = getattr(model, "predict", None)
     runtime = _runtime_class(predict)
-    if runtime.infer is GeneratorRuntime.infer and config.batching.max_size > 1:
+    if issubclass(runtime, (GeneratorRuntime, AsyncGeneratorRuntime)) and config.batching.max_size > 1:
         raise ModelLoadError(
             f"class {config.class_name} in {path} cannot batch: its predict yields", "remove 'batching' from model.yaml"
         )

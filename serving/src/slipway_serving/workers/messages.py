@@ -1,6 +1,8 @@
 """What the server and a worker say to each other, over a pair of sockets that only the two hold.
 
-They take turns: the server says `load` and later `infer`, the worker answers each with one message. A message is
+They take turns: the server says `load` and later `infer`, the worker answers each with one message. To `stream` and
+`call` it answers with `end`, or with `open`, any number of `part`, and `end`; each part but the first waits for the
+server's `more`. Instead the server may say `close` at any time: what runs is ended, and the `end` follows. A message is
 
     magic, length of the header, length of the body      16 bytes, little-endian
     header                                               JSON: kind, fields, and [name, datatype, shape, bytes] a tensor
@@ -25,10 +27,36 @@ from slipway_serving.datatypes import BYTES, Array, Datatype, Tensors, datatype_
 from slipway_serving.errors import ModelFailedError, ServingError
 from slipway_serving.signature import Signature, TensorSpec
 
+LOAD, READY, REFUSED = (
+    "load",  # to the worker: the task
+    "ready",  # the signature, what the model can do, seconds
+    "refused",  # a ModelLoadError
+)
+INFER, OUTPUTS = (
+    "infer",  # to the worker: outputs, parameters, inputs
+    "outputs",
+)
+STREAM, CALL, MORE, CLOSE = (
+    "stream",  # to the worker, as `infer`
+    "call",  # to the worker: the operation and what it gets
+    "more",  # to the worker: the last part has been taken
+    "close",  # to the worker: nobody reads any more; where nothing runs, it means nothing
+)
+OPEN, PART, END = (
+    "open",  # the model yields
+    "part",  # what it has yielded
+    "end",  # nothing runs any more; what an operation has returned
+)
+ERROR, FAILED = (
+    "error",  # a RequestError
+    "failed",  # any other exception
+)
+TRACE = "trace"
+"""The field of a request that has the headers of its trace; left out where nobody traces."""
+
 _MAGIC = b"SLW1"
 _PREFIX = struct.Struct("<4sIQ")
 _ALIGNMENT = 8
-_FIRST_READ = 1 << 16
 _JOINED = 1 << 16
 """Below so many bytes one copy is cheaper than telling the kernel of many pieces."""
 _PIECES = 512
@@ -131,7 +159,7 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        self._first = bytearray(_FIRST_READ)
+        self._prefix = bytearray(_PREFIX.size)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -152,10 +180,9 @@ class Channel:
 
     def receive(self) -> Message:
         """The next message. Raises ClosedError and ProtocolError."""
-        got = self._read(memoryview(self._first), _PREFIX.size)
-        magic, header_size, body_size = _PREFIX.unpack_from(self._first)
-        early = got - _PREFIX.size
-        if magic != _MAGIC or early > header_size + body_size:
+        self._read(memoryview(self._prefix))
+        magic, header_size, body_size = _PREFIX.unpack(self._prefix)
+        if magic != _MAGIC:
             raise ProtocolError("what is no message")
         try:
             whole = np.empty(header_size + body_size, dtype=np.uint8).data  # unlike a bytearray, not written twice
@@ -163,22 +190,19 @@ class Channel:
             raise ProtocolError(
                 f"a message of {header_size + body_size} bytes, for which there is no memory"
             ) from error
-        whole[:early] = self._first[_PREFIX.size : got]
-        self._read(whole[early:], len(whole) - early)
+        self._read(whole)
         return decode(whole[:header_size], whole[header_size:])
 
-    def _read(self, into: memoryview, least: int) -> int:
-        """Fills at least so much of a buffer; returns how much."""
-        got = 0
-        while got < least:
+    def _read(self, into: memoryview) -> None:
+        """Fills a buffer, and takes no more: what comes after it is for those who wait for the socket."""
+        while into:
             try:
-                count = self._socket.recv_into(into[got:])
+                count = self._socket.recv_into(into)
             except OSError as error:
                 raise ClosedError(str(error)) from error
             if not count:
                 raise ClosedError("the other side is gone")
-            got += count
-        return got
+            into = into[count:]
 
     def finish(self) -> None:
         """Says that nothing more will be sent; the other side's answer can still be received."""

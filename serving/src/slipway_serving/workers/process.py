@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,30 @@ from slipway_serving.errors import ModelFailedError, ModelLoadError, RequestErro
 from slipway_serving.runtimes.base import Inference
 from slipway_serving.signature import Signature
 from slipway_serving.workers.messages import (
+    CLOSE,
+    END,
+    ERROR,
+    FAILED,
+    MORE,
+    OPEN,
+    OUTPUTS,
+    PART,
+    READY,
+    REFUSED,
+    TRACE,
     Channel,
     ChannelError,
+    ClosedError,
     Message,
     ProtocolError,
     UnsentError,
     signature_from,
 )
-from slipway_serving.workers.worker import ERROR, FAILED, INFER, OUTPUTS, READY, REFUSED, Task
+from slipway_serving.workers.worker import Task
 
 _LOOK_MILLISECONDS = 500
+_GONE_MILLISECONDS = 100
+"""How soon a worker that waits hears that nobody reads its answer any more."""
 _SEND_BUFFER = 1 << 22
 _END_SECONDS = 1.0
 """How long a worker that has closed its socket may take to end by itself."""
@@ -50,8 +65,10 @@ class Loaded:
 
     signature: Signature
     document: str
-    """The signature as text, to be compared with another worker's."""
+    """The signature and what the model can do as text, to be compared with another worker's."""
     is_async: bool
+    streams: bool
+    operations: frozenset[str]
     seconds: float
 
 
@@ -98,9 +115,8 @@ class WorkerProcess:
             if self._has_died():
                 self._channel.shutdown()
 
-    def infer(self, request: Inference) -> Tensors:
+    def infer(self, message: Message) -> Tensors:
         """One call. Raises RequestError, RemoteError, UnsentError where it never began, EndedError where it may."""
-        message = Message(INFER, {"outputs": request.outputs, "parameters": request.parameters}, request.inputs)
         with self._in_use:
             try:
                 self._channel.send(message)
@@ -114,6 +130,53 @@ class WorkerProcess:
             except ChannelError as fault:
                 raise EndedError(self._end(fault)) from fault
         raise error
+
+    def answers(self, message: Message, gone: threading.Event) -> Iterator[Message]:
+        """One call: its `end`, or `open`, each `part` once the one before has been taken, and the `end`.
+
+        Once `gone` is set, or where this is closed early, what runs is ended. Raises what `infer` does.
+        """
+        with self._in_use:
+            try:
+                self._channel.send(message)
+                yield from self._parts(gone)
+            except UnsentError as fault:
+                self._end(fault)
+                raise
+            except ChannelError as fault:
+                raise EndedError(self._end(fault)) from fault
+
+    def _parts(self, gone: threading.Event) -> Iterator[Message]:
+        while (answer := self._next(gone)).kind in {OPEN, PART}:
+            try:
+                yield answer
+            except GeneratorExit:
+                self._leave()
+                raise
+            if answer.kind == PART:
+                self._say(MORE)
+        if answer.kind != END:
+            raise _error_in(answer)
+        yield answer
+
+    def _next(self, gone: threading.Event) -> Message:
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        while not gone.is_set():
+            if poll.poll(_GONE_MILLISECONDS):
+                return self._channel.receive()
+        self._say(CLOSE)
+        return self._channel.receive()
+
+    def _leave(self) -> None:
+        self._say(CLOSE)
+        while self._channel.receive().kind in {OPEN, PART}:
+            pass
+
+    def _say(self, kind: str) -> None:
+        """A word while the worker has a call; where it is gone, `receive` will tell."""
+        with contextlib.suppress(ClosedError):
+            self._channel.send(Message(kind))
 
     def _end(self, fault: ChannelError) -> str:
         """Sees to it that the process ends, and says how it did; for any thread but the one that made it."""
@@ -161,6 +224,14 @@ class WorkerProcess:
             return bool(os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG))
         except ChildProcessError:
             return True
+
+
+def inference(kind: str, request: Inference, trace: Mapping[str, str]) -> Message:
+    """A request for outputs, whole or in parts."""
+    fields: dict[str, Any] = {"outputs": request.outputs, "parameters": request.parameters}
+    if trace:
+        fields[TRACE] = trace
+    return Message(kind, fields, request.inputs)
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:
@@ -212,8 +283,15 @@ def _broken(fault: ChannelError) -> str:
 def _loaded(answer: Message) -> Loaded:
     try:
         fields = answer.fields
-        document = fields["signature"]
-        return Loaded(signature_from(document), repr(document), fields["is_async"], fields["seconds"])
+        document, streams, operations = fields["signature"], fields["streams"], fields["operations"]
+        return Loaded(
+            signature_from(document),
+            repr((document, streams, operations)),
+            fields["is_async"],
+            streams,
+            frozenset(operations),
+            fields["seconds"],
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolError("what is no answer") from error
 

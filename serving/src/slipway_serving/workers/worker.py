@@ -21,22 +21,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_serving.collector import keep_loaded
-from slipway_serving.config import FILE_NAME, ModelConfig
-from slipway_serving.errors import ModelLoadError, RequestError
-from slipway_serving.runtimes.base import AsyncRuntime, Inference, Runtime, load_runtime
+from slipway_serving.config import ModelConfig
+from slipway_serving.errors import ModelLoadError
+from slipway_serving.runtimes.base import AsyncRuntime, Runtime, StreamingRuntime, load_runtime
 from slipway_serving.warming import warm_up
-from slipway_serving.workers.messages import Channel, ClosedError, Message, signature_document
-
-LOAD, READY, REFUSED, INFER, OUTPUTS, ERROR, FAILED = (
-    "load",  # to the worker: the task
-    "ready",  # the signature, seconds, whether predict is async
-    "refused",  # a ModelLoadError
-    "infer",  # to the worker: outputs, parameters, inputs
-    "outputs",
-    "error",  # a RequestError
-    "failed",  # any other exception
+from slipway_serving.workers.answering import Answering, failed
+from slipway_serving.workers.messages import (
+    CLOSE,
+    LOAD,
+    MORE,
+    READY,
+    REFUSED,
+    Channel,
+    ClosedError,
+    Message,
+    signature_document,
 )
+
 _PR_SET_PDEATHSIG = 1
+_LATE = (MORE, CLOSE)
+"""What the server may have said while the answer's end was on its way to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,15 @@ def _serve(channel: Channel) -> None:
     if runtime is None:
         return
     keep_loaded()
+    answering = Answering(channel, runtime)
     while True:
         try:
             message = channel.receive()
         except ClosedError:
             runtime.close()
             return
-        _answer(channel, runtime, message)
+        if message.kind not in _LATE:
+            answering.answer(message)
 
 
 def _load(channel: Channel, task: Task) -> Runtime | None:
@@ -97,12 +103,13 @@ def _load(channel: Channel, task: Task) -> Runtime | None:
     started = time.perf_counter()
     try:
         runtime = load_runtime(task.path, task.config)
-        require_plain(runtime, task.name)
         if task.config.warm_up:
             warm_up(runtime, task.name)
         fields = {
             "signature": signature_document(runtime.signature),
             "is_async": isinstance(runtime, AsyncRuntime),
+            "streams": isinstance(runtime, StreamingRuntime),
+            "operations": sorted(getattr(runtime, "operations", ())),
             "seconds": time.perf_counter() - started,
         }
         channel.send(Message(READY, fields))
@@ -112,42 +119,7 @@ def _load(channel: Channel, task: Task) -> Runtime | None:
         fields = {"message": error.message, "hint": error.hint, "traceback": traceback.format_exc()}
         channel.send(Message(REFUSED, fields))
     except BaseException as error:  # noqa: BLE001  # whatever the model raises, also SystemExit, goes to the server
-        channel.send(_failed(error))
+        channel.send(failed(error))
     else:
         return runtime
     return None
-
-
-def require_plain(runtime: Runtime, name: str) -> None:
-    """Raises ModelLoadError for a model that does more than answer one request with one answer."""
-    more = sorted(getattr(runtime, "operations", ()))
-    if hasattr(runtime, "stream"):
-        more.append("a predict that yields")
-    if more:
-        raise ModelLoadError(
-            f"model '{name}' has {', '.join(more)}, which only a model in threads of the server can offer",
-            f"say execution: thread in {FILE_NAME}",
-        )
-
-
-def _answer(channel: Channel, runtime: Runtime, message: Message) -> None:
-    fields = message.fields
-    try:
-        outputs = runtime.infer(Inference(message.tensors, tuple(fields["outputs"]), fields["parameters"]))
-        channel.send(Message(OUTPUTS, tensors=outputs))
-    except ClosedError:
-        raise
-    except RequestError as error:
-        channel.send(Message(ERROR, {"class": _known_class(error), "message": str(error)}))
-    except BaseException as error:  # noqa: BLE001  # goes to the server, also SystemExit
-        channel.send(_failed(error))
-
-
-def _known_class(error: RequestError) -> str:
-    """The nearest class that the server knows too; a model may have derived its own."""
-    return next(each.__name__ for each in type(error).__mro__ if each.__module__ == RequestError.__module__)
-
-
-def _failed(error: BaseException) -> Message:
-    fields = {"class": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
-    return Message(FAILED, fields)
