@@ -41,6 +41,9 @@ class State(enum.Enum):
 class Tracing(Protocol):
     """What puts a trace's spans around the calls of models."""
 
+    collector: str
+    """Where the models' own spans in worker processes go; "" where the usual variables say it."""
+
     def watch(self, runtime: Runtime, name: str) -> Runtime:
         """The runtime with a span around each call."""
 
@@ -85,8 +88,12 @@ class ServedModel:
     async def load(self) -> float:
         """Loads and warms up in a thread; returns the seconds it took. Raises ModelLoadError."""
         started = time.perf_counter()
+
+        def load() -> Runtime:
+            return _load(self.source, self.metrics.worker_restarted, self._tracing)
+
         try:
-            runtime = await asyncio.wrap_future(in_thread(self._load_runtime))
+            runtime = await asyncio.wrap_future(in_thread(load))
         except BaseException as error:
             self.state, self.reason = State.FAILED, str(error)
             raise
@@ -108,10 +115,6 @@ class ServedModel:
         self.metrics.loaded(seconds)
         return seconds
 
-    def _load_runtime(self) -> Runtime:
-        trace = dict if self._tracing is None else self._tracing.headers
-        return _load(self.source, self.metrics.worker_restarted, trace)
-
     async def retire(self, seconds: float) -> None:
         """Lets go of the model once those who have it are answered, at the latest after so many seconds."""
         if self.in_flight:
@@ -130,17 +133,21 @@ class ServedModel:
         if self._idle is not None and not self.in_flight:
             self._idle.set()
 
-    def unload(self) -> None:
-        """Refuses what is queued and what comes, and lets go of the model when nothing runs any more."""
+    def unload(self) -> Future[None] | None:
+        """Refuses what is queued and what comes, and lets go of the model when nothing runs any more.
+
+        What takes time of that happens in a thread; the future is its end.
+        """
         self.state = State.UNLOADED
         scheduler, runtime = self._scheduler, self.runtime
         self._scheduler = self.runtime = None
         if scheduler is not None:
             scheduler.close()
         if runtime is not None and not isinstance(runtime, AsyncRuntime):
-            in_thread(runtime.close)
-        elif runtime is not None:
+            return in_thread(runtime.close)
+        if runtime is not None:
             runtime.close()
+        return None
 
     def require_ready(self) -> None:
         """Raises UnavailableError where the model does not answer now."""
@@ -170,12 +177,12 @@ class ServedModel:
         }
 
 
-def _load(source: ModelSource, restarted: Callable[[], None], trace: Callable[[], Mapping[str, str]]) -> Runtime:
+def _load(source: ModelSource, restarted: Callable[[], None], tracing: Tracing | None) -> Runtime:
     config = source.config
     in_processes = config.execution == "process"
     runtime: Runtime
     if in_processes:
-        runtime = start_workers(source, config.instances, restarted, trace)
+        runtime = start_workers(source, config.instances, restarted, tracing)
     else:
         runtime = load_runtime(source.path, config)
     signature = runtime.signature

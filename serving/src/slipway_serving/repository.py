@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -252,8 +253,6 @@ class Repository:
         ]
         return [entry for entry in entries if entry["state"] == "READY" or not ready]
 
-    def close(self) -> None:
-        """Lets go of every model; for the end of the process."""
-        for versions in self._models.values():
-            for model in versions:
-                model.unload()
+    def close(self) -> list[Future[None]]:
+        """Lets go of every model; for the end of the process. Returns what takes a while of it."""
+        return [end for model in self.all() if (end := model.unload()) is not None]

@@ -89,7 +89,10 @@ class Lifecycle:
         unanswered = await self._close(max(1.0, self._deadline - time.monotonic()))
         if self._middleware is not None:
             await self._middleware.close(_FLUSH_SECONDS)
-        self._repository.close()
+        closing = self._repository.close()
+        if closing and self._middleware is not None and self._middleware.tracing is not None:
+            # Worker processes hand over the spans of their models; without traces nobody waits for anything here.
+            await asyncio.wait(map(asyncio.wrap_future, closing), timeout=_FLUSH_SECONDS)
         if unanswered:
             log.error("stopped with %d requests unanswered: the drain timeout is over", unanswered)
             return 1

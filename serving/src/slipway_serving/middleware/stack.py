@@ -275,7 +275,7 @@ def _tracing(options: Options, registry: CollectorRegistry) -> Tracing | None:
     module = _needs("tracing", "--otlp-endpoint (or OTEL_EXPORTER_OTLP_ENDPOINT)", "otel")
     provider = module.provider(options.otlp_endpoint, registry)
     module.trace.set_tracer_provider(provider)  # so that what a Python model traces goes the same way
-    tracing: Tracing = module.Tracing(provider)
+    tracing: Tracing = module.Tracing(provider, options.otlp_endpoint)
     return tracing
 
 

@@ -82,11 +82,11 @@ class _Counted(SpanExporter):
 class Tracing:
     """The spans of requests; `models` are those of the models' calls."""
 
-    def __init__(self, provider: TracerProvider) -> None:
+    def __init__(self, provider: TracerProvider, collector: str = "") -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("slipway_serving", __version__)
         self._propagator = TraceContextTextMapPropagator()
-        self.models = ModelTracing(self._tracer)
+        self.models = ModelTracing(self._tracer, collector)
 
     def begin(self, exchange: Exchange) -> None:
         carrier = {
@@ -187,7 +187,8 @@ def route_of(path: str) -> str:
 class ModelTracing:
     """The spans of a model's calls, and the way of a request's context to the thread or process that runs its model."""
 
-    def __init__(self, tracer: trace.Tracer) -> None:
+    def __init__(self, tracer: trace.Tracer, collector: str) -> None:
+        self.collector = collector
         self._tracer = tracer
         self._propagator = TraceContextTextMapPropagator()
 

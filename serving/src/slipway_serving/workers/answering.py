@@ -33,6 +33,8 @@ from slipway_serving.workers.messages import (
     Message,
 )
 
+_UNTRACED = contextlib.nullcontext()
+
 
 class Answering:
     """Answers one request after the other, all in the same thread."""
@@ -45,7 +47,7 @@ class Answering:
     def answer(self, message: Message) -> None:
         """Sends what the model answers, or what it raises. Raises ClosedError."""
         try:
-            with _traced(message.fields.get(TRACE)):
+            with _traced(message.fields[TRACE]) if TRACE in message.fields else _UNTRACED:
                 self._channel.send(self._answered(message))
         except ClosedError:
             raise
@@ -115,17 +117,11 @@ def _inference(message: Message) -> Inference:
 
 
 @contextlib.contextmanager
-def _traced(headers: Mapping[str, str] | None) -> Iterator[None]:
-    """What the model traces meanwhile belongs to the request; where OpenTelemetry is not installed, nothing does."""
-    if not headers:
-        yield
-        return
-    try:
-        from opentelemetry import context  # noqa: PLC0415  # only where somebody traces
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
-    except ImportError:
-        yield
-        return
+def _traced(headers: Mapping[str, str]) -> Iterator[None]:
+    """What the model traces meanwhile belongs to the request."""
+    from opentelemetry import context  # noqa: PLC0415  # only where the server traces, and so has it
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
+
     token = context.attach(TraceContextTextMapPropagator().extract(headers))
     try:
         yield

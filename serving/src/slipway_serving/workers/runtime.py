@@ -27,13 +27,12 @@ from slipway_serving.runtimes.base import Inference, Stream
 from slipway_serving.runtimes.operations import Calls
 from slipway_serving.workers import values
 from slipway_serving.workers.messages import END, INFER, PART, STREAM, Message, UnsentError
-from slipway_serving.workers.process import EndedError, Loaded, WorkerProcess, inference
+from slipway_serving.workers.process import EndedError, Loaded, inference
 from slipway_serving.workers.supervisor import Pool, Supervisor
 from slipway_serving.workers.worker import Task
 
 log = logging.getLogger("slipway_serving")
 T = TypeVar("T")
-Headers = Mapping[str, str]
 Answers = Generator[Message, None, None]
 CLOSE_SECONDS = 10.0
 """How long `close` lets workers end what they do."""
@@ -52,14 +51,24 @@ class Source(Protocol):
     def name(self) -> str: ...
 
 
+class Tracing(Protocol):
+    """How a model's own spans in a worker become part of a request's trace."""
+
+    collector: str
+    """Where they go; "" where the usual variables say it."""
+
+    def headers(self) -> Mapping[str, str]:
+        """The context of whoever calls, as W3C's headers."""
+
+
 class Workers:
     """The worker processes of a model, and who of those that call has which."""
 
-    def __init__(self, source: Source, count: int, restarted: Callable[[], None]) -> None:
+    def __init__(self, source: Source, count: int, restarted: Callable[[], None], traces: str | None) -> None:
         self._name = source.name
         self.pool = Pool(source.name, count)
         config = dataclasses.replace(source.config, instances=1)  # of each worker; they are `count`
-        task = Task(source.path, config, source.name, log.getEffectiveLevel())
+        task = Task(source.path, config, source.name, log.getEffectiveLevel(), traces)
         share = max(1, available_cpus() // count)
         self._supervisors = [Supervisor(task, number, share, self.pool, restarted) for number in range(1, count + 1)]
 
@@ -97,28 +106,36 @@ class Workers:
     def infer(self, message: Message) -> Tensors:
         """Raises UnavailableError where the worker ended meanwhile: the request must not be run again."""
         while True:
-            with contextlib.suppress(UnsentError), self._taken() as worker:  # unsent: the request is still nobody's
+            worker = self.pool.take()
+            try:
                 return worker.infer(message)
+            except UnsentError:  # it had ended before; the request is still nobody's
+                continue
+            except EndedError as error:
+                raise self._lost(error) from None
+            finally:
+                self.pool.give(worker)
 
     def answers(self, message: Message, gone: threading.Event) -> Answers:
         """As `WorkerProcess.answers`, of a free one. Raises UnavailableError as `infer` does."""
         while True:
-            with contextlib.suppress(UnsentError), self._taken() as worker:
-                if not gone.is_set():  # while it waited for a worker
+            worker = self.pool.take()
+            try:
+                if not gone.is_set():  # while this waited for a worker
                     yield from worker.answers(message, gone)
+            except UnsentError:
+                continue
+            except EndedError as error:
+                raise self._lost(error) from None
+            else:
                 return
+            finally:
+                self.pool.give(worker)
 
-    @contextlib.contextmanager
-    def _taken(self) -> Iterator[WorkerProcess]:
-        worker = self.pool.take()
-        try:
-            yield worker
-        except EndedError as error:
-            raise UnavailableError(
-                f"the worker process of model '{self._name}' {error} while it had this request; it is being restarted"
-            ) from None
-        finally:
-            self.pool.give(worker)
+    def _lost(self, error: EndedError) -> UnavailableError:
+        return UnavailableError(
+            f"the worker process of model '{self._name}' {error} while it had this request; it is being restarted"
+        )
 
     def close(self, seconds: float) -> None:
         """Lets workers end what they do, kills those that take longer, and waits for the last one's end."""
@@ -131,17 +148,14 @@ class Workers:
 
 
 class ProcessRuntime:
-    """Call `infer` from as many threads as there are workers.
+    """Call `infer` from as many threads as there are workers."""
 
-    `trace` says, in the thread that calls, which trace it works for: headers of W3C's trace context.
-    """
-
-    def __init__(self, workers: Workers, loaded: Loaded, calls: Calls, trace: Callable[[], Headers]) -> None:
+    def __init__(self, workers: Workers, loaded: Loaded, calls: Calls, tracing: Tracing | None) -> None:
         self.signature = loaded.signature
         self.operations = loaded.operations
         self._workers = workers
         self._calls = calls
-        self._trace = trace
+        self._trace: Callable[[], Mapping[str, str]] = dict if tracing is None else tracing.headers
 
     @property
     def healthy(self) -> bool:
@@ -198,14 +212,14 @@ def start_workers(
     source: Source,
     count: int,
     restarted: Callable[[], None] = lambda: None,
-    trace: Callable[[], Headers] = dict,
+    tracing: Tracing | None = None,
 ) -> ProcessRuntime:
     """Starts the workers of a model and waits until all have loaded it; for a thread, as it blocks.
 
-    `restarted` is told, from any thread, of each worker that is started in another's place; `trace` as ProcessRuntime
-    has it. Raises ModelLoadError as the model's own runtime does, and whatever else the model raises while it loads.
+    `restarted` is told, from any thread, of each worker that is started in another's place. Raises ModelLoadError as
+    the model's own runtime does, and whatever else the model raises while it loads.
     """
-    workers = Workers(source, count, restarted)
+    workers = Workers(source, count, restarted, None if tracing is None else tracing.collector)
     loaded = workers.load()
     calls = Calls(count, source.config.batching.queue_size, ahead=1)  # a model runs ahead in its worker
-    return (StreamingProcessRuntime if loaded.streams else ProcessRuntime)(workers, loaded, calls, trace)
+    return (StreamingProcessRuntime if loaded.streams else ProcessRuntime)(workers, loaded, calls, tracing)

@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,8 @@ class Task:
     config: ModelConfig
     name: str
     log_level: int = logging.INFO
+    traces: str | None = None
+    """The collector for the model's own spans, "" for that of the usual variables; None where nobody traces."""
 
     def message(self) -> Message:
         return Message(LOAD, {"task": base64.b64encode(pickle.dumps(self)).decode()})
@@ -66,7 +69,7 @@ def main() -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)  # or what a model prints is lost when it is killed
     with contextlib.suppress(ClosedError):
-        _serve(Channel(connection))
+        _run(Channel(connection))
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)  # a model that hangs in a thread must not keep the process alive
@@ -80,9 +83,33 @@ def _end_with(server: int) -> None:
         os._exit(0)
 
 
-def _serve(channel: Channel) -> None:
+def _run(channel: Channel) -> None:
     task: Task = pickle.loads(base64.b64decode(channel.receive().fields["task"]))  # noqa: S301  # the server's own
     logging.basicConfig(format="%(asctime)s %(levelname)s [worker %(process)d] %(message)s", level=task.log_level)
+    with _exporting(task.traces):
+        _serve(channel, task)
+
+
+@contextlib.contextmanager
+def _exporting(collector: str | None) -> Iterator[None]:
+    """What the model traces goes where the server's own spans go; what is held back, at the end."""
+    if collector is None:
+        yield
+        return
+    from opentelemetry import trace  # noqa: PLC0415  # only where the server traces, and so has it
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+
+    from slipway_serving.middleware.tracing import provider  # noqa: PLC0415
+
+    spans = provider(collector, CollectorRegistry())
+    trace.set_tracer_provider(spans)
+    try:
+        yield
+    finally:
+        spans.shutdown()
+
+
+def _serve(channel: Channel, task: Task) -> None:
     runtime = _load(channel, task)
     if runtime is None:
         return
