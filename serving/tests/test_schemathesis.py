@@ -97,7 +97,7 @@ def address(tmp_path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "slipway_serving", str(tmp_path / "models"), "--host", "127.0.0.1"]
-    command += ["--http-port", str(port), "--model-control-mode", "none"]
+    command += ["--http-port", str(port), "--grpc-port", "off", "--model-control-mode", "none"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 30
