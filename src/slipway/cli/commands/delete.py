@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from dataclasses import dataclass
 from typing import Annotated
@@ -101,6 +102,9 @@ def _confirm(target: Target, names: list[str], asked: _Asked) -> None:
         return
     say(f"This deletes {len(names)} model services of {target.context}: {', '.join(names)}.")
     say(f"Type the namespace, {target.namespace}, to go on:")
+    # A signal just before a read that blocks is not heard until the read ends: never block for long.
+    while not select.select([sys.stdin], [], [], 0.2)[0]:
+        pass
     typed = sys.stdin.readline().strip()
     if typed != target.namespace:
         raise FailedError(f"{typed!r} is not {target.namespace}.", "Nothing was changed.")
