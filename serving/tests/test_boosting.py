@@ -133,7 +133,7 @@ def test_json_that_was_written_anew_is_read(tmp_path):
 
 
 def saved(path, objective, target, **parameters):
-    data = lightgbm.Dataset(X, target, feature_name=["a", "b", "c", "d"])
+    data = lightgbm.Dataset(X, np.ascontiguousarray(target), feature_name=["a", "b", "c", "d"])
     model = lightgbm.train({"objective": objective, "verbosity": -1, **parameters}, data, 3)
     model.save_model(path)
     return model
@@ -177,7 +177,7 @@ def test_a_loss_of_ones_own_gives_values(tmp_path):
     def squared(predictions, data):
         return predictions - data.get_label(), np.ones_like(predictions)
 
-    model = lightgbm.train({"objective": squared, "verbosity": -1}, lightgbm.Dataset(X, X[:, 0]), 3)
+    model = lightgbm.train({"objective": squared, "verbosity": -1}, lightgbm.Dataset(X, X[:, 0].copy()), 3)
     model.save_model(tmp_path / "model.txt")
     np.testing.assert_array_equal(ask(load(tmp_path / "model.txt"), X)["predict"], model.predict(X))
 
@@ -263,7 +263,7 @@ def test_any_bytes_are_whole_or_refused(content):
 
 
 def test_a_lightgbm_model_that_is_cut_off_anywhere_does_not_end_the_process(tmp_path):
-    saved(tmp_path / "model.txt", "regression", X[:, 0].copy())
+    saved(tmp_path / "model.txt", "regression", X[:, 0])
     content = (tmp_path / "model.txt").read_bytes()
     end = content.index(b"end of trees")
     for length in {*range(0, end, 97), end - 1, end}:
@@ -285,7 +285,7 @@ def test_a_lightgbm_model_that_is_cut_off_anywhere_does_not_end_the_process(tmp_
     ],
 )
 def test_a_changed_lightgbm_model_is_a_sentence(tmp_path, change, message):
-    saved(tmp_path / "model.txt", "regression", X[:, 0].copy())
+    saved(tmp_path / "model.txt", "regression", X[:, 0])
     (tmp_path / "model.txt").write_bytes(change((tmp_path / "model.txt").read_bytes()))
     with pytest.raises(ModelLoadError, match=message):
         load_runtime(tmp_path / "model.txt", ModelConfig())
