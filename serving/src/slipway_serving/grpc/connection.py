@@ -453,11 +453,6 @@ class Connection(asyncio.BufferedProtocol):
             stream.window += size
             self._flush(stream)
 
-    def forget(self, stream: Stream, error: int) -> None:
-        """Ends a call without an answer, or one whose client has more to say than anybody reads."""
-        if self._streams.pop(stream.id, None) is not None and not self._closing:
-            self._transport.write(frames.reset(stream.id, error))
-
     # Ends
 
     def drain(self) -> None:
