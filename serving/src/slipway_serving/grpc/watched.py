@@ -6,38 +6,25 @@ The middleware sees a call once, from its headers to its status, however many me
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from slipway_serving.errors import ModelFailedError, RequestError, UnauthorizedError
 from slipway_serving.grpc import frames
-from slipway_serving.grpc.calls import CANCELLED, Call, Method
+from slipway_serving.grpc.calls import CANCELLED, Call
 from slipway_serving.http.messages import REQUEST_ID
-from slipway_serving.middleware.exchange import CLIENT_GONE, Exchange
+from slipway_serving.middleware.exchange import CLIENT_GONE, OTHER, Exchange
 from slipway_serving.middleware.stack import Middleware
 
-if TYPE_CHECKING:
-    from slipway_serving.grpc.connection import Connection
-    from slipway_serving.grpc.server import GrpcServer
-    from slipway_serving.grpc.streams import Stream
-
-_UNKNOWN: Final = "_OTHER"
 _OK: Final = 200
 
 
 class GuardedCall(Call):
     """A call of those with a key, where nobody watches. It is refused before its messages are read."""
 
-    def __init__(  # noqa: PLR0917  # a Call's, and who decides
-        self,
-        middleware: Middleware,
-        server: GrpcServer,
-        connection: Connection,
-        stream: Stream,
-        metadata: dict[bytes, bytes],
-        method: Method | None,
-    ) -> None:
+    def __init__(self, middleware: Middleware, *arguments: Any) -> None:
+        """`arguments` are a Call's."""
         self._middleware = middleware
-        super().__init__(server, connection, stream, metadata, method)
+        super().__init__(*arguments)
 
     def _begin(self) -> None:
         try:
@@ -54,21 +41,14 @@ class GuardedCall(Call):
 class WatchedCall(GuardedCall):
     """A call that is admitted and watched. Of a stream the model is the one that its first request asked."""
 
-    def __init__(  # noqa: PLR0917  # a GuardedCall's
-        self,
-        middleware: Middleware,
-        server: GrpcServer,
-        connection: Connection,
-        stream: Stream,
-        metadata: dict[bytes, bytes],
-        method: Method | None,
-    ) -> None:
-        path = metadata.get(b":path", b"").partition(b"?")[0].decode("latin-1")
-        name = method.path.removeprefix("/") if method is not None else _UNKNOWN
-        self._exchange = middleware.arrived(
-            Exchange("POST", path, metadata, connection.peer, protocol="grpc", rpc_method=name, status=_OK)
+    def _begin(self) -> None:
+        name = self._method.path.removeprefix("/") if self._method is not None else OTHER
+        path = self.path.partition("?")[0]
+        peer = self._connection.peer
+        self._exchange = self._middleware.arrived(
+            Exchange("POST", path, self.metadata, peer, protocol="grpc", rpc_method=name, status=_OK)
         )
-        super().__init__(middleware, server, connection, stream, metadata, method)
+        super()._begin()
 
     def _admit(self) -> None:
         self._middleware.admit(self._exchange, self.path)

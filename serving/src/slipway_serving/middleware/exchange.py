@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from slipway_serving.middleware.authentication import Identity
 
+OTHER = "_OTHER"
+"""What OpenTelemetry calls a method that the server does not know."""
 CLIENT_GONE = 499
 """The status of a request whose client did not wait for its answer, as nginx has it."""
 OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})

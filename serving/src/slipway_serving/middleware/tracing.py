@@ -28,7 +28,7 @@ from prometheus_client import CollectorRegistry, Counter
 from slipway_serving import __version__
 from slipway_serving.datatypes import Tensors
 from slipway_serving.errors import RequestError
-from slipway_serving.middleware.exchange import Exchange
+from slipway_serving.middleware.exchange import OTHER, Exchange
 from slipway_serving.runtimes.base import Inference, Runtime
 from slipway_serving.scheduling import Scheduler
 
@@ -135,7 +135,7 @@ class Tracing:
 def _http(exchange: Exchange) -> tuple[str, dict[str, Any]]:
     known = exchange.method in _METHODS
     attributes = {
-        "http.request.method": exchange.method if known else "_OTHER",
+        "http.request.method": exchange.method if known else OTHER,
         "url.path": exchange.path[:_LONGEST],
         "url.scheme": "http",
         "client.address": exchange.peer,
@@ -153,7 +153,7 @@ def _rpc(exchange: Exchange) -> tuple[str, dict[str, Any]]:
     """One span for a call, however many messages it has."""
     method = exchange.rpc_method
     attributes = {"rpc.system.name": "grpc", "rpc.method": method, "client.address": exchange.peer}
-    if method == "_OTHER":
+    if method == OTHER:
         attributes["rpc.method_original"] = exchange.path.removeprefix("/")[:_LONGEST]
         return "grpc", attributes
     return method, attributes
