@@ -8,7 +8,7 @@ import enum
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ from slipway_serving.scheduling import AsyncScheduler, Scheduler, ThreadSchedule
 from slipway_serving.signature import Signature
 from slipway_serving.sources import ModelSource
 from slipway_serving.warming import warm_up
+from slipway_serving.workers.runtime import Tracing as WorkerTracing
 from slipway_serving.workers.runtime import start_workers
 
 log = logging.getLogger("slipway_serving")
@@ -38,20 +39,14 @@ class State(enum.Enum):
     UNLOADED = "unloaded"
 
 
-class Tracing(Protocol):
-    """What puts a trace's spans around the calls of models."""
-
-    collector: str
-    """Where the models' own spans in worker processes go; "" where the usual variables say it."""
+class Tracing(WorkerTracing, Protocol):
+    """What puts a trace's spans around the calls of models, in threads and in worker processes."""
 
     def watch(self, runtime: Runtime, name: str) -> Runtime:
         """The runtime with a span around each call."""
 
     def carry(self, scheduler: Scheduler) -> Scheduler:
         """The scheduler with the context of whoever submits in each request."""
-
-    def headers(self) -> Mapping[str, str]:
-        """The context of whoever asks, for another process."""
 
 
 class ServedModel:
